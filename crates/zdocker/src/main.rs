@@ -1,0 +1,2 @@
+//! The zdocker binary.
+fn main() {}
