@@ -5,9 +5,12 @@
 //! arguments, steps come out as data ([`op::Op`]); `zdocker-host` carries them out.
 
 pub mod firewall;
+pub mod ipam;
 pub mod model;
 pub mod names;
 pub mod op;
+pub mod plan;
+pub mod pools;
 pub mod ports;
 pub mod seen;
 pub mod subnet;
