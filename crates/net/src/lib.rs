@@ -13,4 +13,5 @@ pub mod plan;
 pub mod pools;
 pub mod ports;
 pub mod seen;
+pub mod spec;
 pub mod subnet;
