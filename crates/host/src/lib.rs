@@ -1,1 +1,3 @@
-//! Effects.
+//! The effects: what zdocker does to the host, and the records that it keeps.
+
+pub mod store;
