@@ -4,6 +4,7 @@
 //! Nothing here touches the kernel, files, the clock, threads or the environment. Time and randomness come in as
 //! arguments, steps come out as data ([`op::Op`]); `zdocker-host` carries them out.
 
+pub mod attach;
 pub mod firewall;
 pub mod ipam;
 pub mod model;

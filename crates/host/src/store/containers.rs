@@ -68,6 +68,21 @@ pub struct ContainerRecord {
     pub exit_status: Option<i32>,
 }
 
+/// A container that is not recorded yet.
+#[derive(Debug, Clone, Copy)]
+pub struct NewContainer<'a> {
+    /// Names the container for ever.
+    pub id: &'a Id,
+    /// What it is called.
+    pub name: &'a Name,
+    /// What it was asked to be.
+    pub spec: &'a str,
+    /// The container whose network namespace it shares.
+    pub joins: Option<&'a Id>,
+    /// Now.
+    pub created: UnixNanos,
+}
+
 const SELECT: &str =
     "SELECT id, name, spec, state, owner_pid, owner_start, boot, pid, pid_start, created, started, finished,
                       exit_status FROM containers";
@@ -146,23 +161,15 @@ impl Records<'_> {
         self.select_containers("WHERE id GLOB ?1 || '*'", [text])
     }
 
-    /// Records a container that `owner` is about to set up. `false` if its name is taken.
+    /// Records a container that `owner` is about to set up in the boot `boot`. `false` if its name is taken.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn insert_container(
-        &self,
-        id: &Id,
-        name: &Name,
-        spec: &str,
-        owner: Owner,
-        boot: &str,
-        now: UnixNanos,
-    ) -> Result<bool, StoreError> {
+    pub fn insert_container(&self, new: &NewContainer, owner: Owner, boot: &str) -> Result<bool, StoreError> {
         let taken = "SELECT 1 FROM containers WHERE name = ?1";
         if self
             .transaction
-            .query_row(taken, [name.as_str()], |_| Ok(()))
+            .query_row(taken, [new.name.as_str()], |_| Ok(()))
             .optional()?
             .is_some()
         {
@@ -170,11 +177,33 @@ impl Records<'_> {
         }
         let (pid, start) = owner_columns(Some(owner));
         self.transaction.execute(
-            "INSERT INTO containers (id, name, spec, state, owner_pid, owner_start, boot, created)
-             VALUES (?1, ?2, ?3, 'creating', ?4, ?5, ?6, ?7)",
-            params![id.as_str(), name.as_str(), spec, pid, start, boot, now],
+            "INSERT INTO containers (id, name, spec, state, owner_pid, owner_start, boot, created, joins)
+             VALUES (?1, ?2, ?3, 'creating', ?4, ?5, ?6, ?7, ?8)",
+            params![
+                new.id.as_str(),
+                new.name.as_str(),
+                new.spec,
+                pid,
+                start,
+                boot,
+                new.created,
+                new.joins.map(Id::as_str)
+            ],
         )?;
         Ok(true)
+    }
+
+    /// Whether a container that runs shares the network namespace of `id`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_joined(&self, id: &Id) -> Result<bool, StoreError> {
+        let query = "SELECT 1 FROM containers WHERE joins = ?1 AND state IN ('creating', 'running')";
+        Ok(self
+            .transaction
+            .query_row(query, [id.as_str()], |_| Ok(()))
+            .optional()?
+            .is_some())
     }
 
     /// Says who is at a container, and at what.

@@ -17,7 +17,7 @@ mod leases;
 mod networks;
 mod ports;
 
-pub use containers::{ContainerRecord, ContainerState};
+pub use containers::{ContainerRecord, ContainerState, NewContainer};
 pub use endpoints::EndpointRecord;
 pub use leases::{AddressError, Lease, Usage};
 pub use networks::NetworkRecord;

@@ -94,6 +94,8 @@ CREATE TABLE containers (
     created     INTEGER NOT NULL,
     started     INTEGER,
     finished    INTEGER,
-    exit_status INTEGER
+    exit_status INTEGER,
+    joins       TEXT -- the container whose network namespace it shares
 ) STRICT;
+CREATE INDEX containers_by_joined ON containers (joins) WHERE joins IS NOT NULL;
 CREATE INDEX containers_unsettled ON containers (state) WHERE state <> 'exited';

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool};
-use zdocker_net::names::{Id, MacAddress};
+use zdocker_net::names::{Id, MacAddress, Name};
 use zdocker_net::ports::{Protocol, PublishedPort};
 use zdocker_net::subnet::Subnet;
 
@@ -192,17 +192,29 @@ fn overlapping_ports_are_refused_as_the_model_says() {
 #[test]
 fn containers_come_go_and_keep_their_names_to_themselves() {
     with_store(|store| {
-        let (id, name) = (fresh_id(), "web".parse().unwrap());
+        let (id, name): (Id, Name) = (fresh_id(), "web".parse().unwrap());
+        let other = fresh_id();
+        fn new<'a>(id: &'a Id, name: &'a Name, other: &'a Id) -> NewContainer<'a> {
+            NewContainer {
+                id,
+                name,
+                spec: "{}",
+                joins: Some(other),
+                created: 5,
+            }
+        }
         assert!(
             store
-                .write(|r| r.insert_container(&id, &name, "{}", OWNER, "boot", 5))
+                .write(|r| r.insert_container(&new(&id, &name, &other), OWNER, "boot"))
                 .unwrap()
         );
+        let second = fresh_id();
         assert!(
             !store
-                .write(|r| r.insert_container(&fresh_id(), &name, "{}", OWNER, "boot", 6))
+                .write(|r| r.insert_container(&new(&second, &name, &other), OWNER, "boot"))
                 .unwrap()
         );
+        assert!(store.read(|r| r.is_joined(&other)).unwrap());
         let process = Owner { pid: 77, start: 78 };
         store.write(|r| r.container_started(&id, process, OWNER, 8)).unwrap();
         let running = store.read(|r| r.find_containers(id.short())).unwrap().pop().unwrap();
