@@ -24,11 +24,6 @@ pub fn host_resolv_conf() -> String {
 ///
 /// # Errors
 /// As writing files.
-pub fn write(
-    _: &ContainerPaths,
-    _hosts: &str,
-    _hostname: &str,
-    _resolv_conf: &str,
-) -> io::Result<()> {
+pub fn write(_: &ContainerPaths, _hosts: &str, _hostname: &str, _resolv_conf: &str) -> io::Result<()> {
     unimplemented!()
 }

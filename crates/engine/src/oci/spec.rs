@@ -26,10 +26,6 @@ pub enum BundleError {
 ///
 /// # Errors
 /// When the user is unknown in the container, or a file cannot be read or written.
-pub fn write_bundle(
-    _spec: &ContainerSpec,
-    _paths: &ContainerPaths,
-    _netns: Option<&Path>,
-) -> Result<(), BundleError> {
+pub fn write_bundle(_spec: &ContainerSpec, _paths: &ContainerPaths, _netns: Option<&Path>) -> Result<(), BundleError> {
     unimplemented!()
 }

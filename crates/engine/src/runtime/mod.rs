@@ -49,11 +49,7 @@ pub trait Runtime {
 
     /// Runs one more process in a started container. The process is a child of the calling process, or of the runtime
     /// program's, according to [`ExecHandle`].
-    fn exec(
-        &mut self,
-        process: &ExecProcess,
-        stdio: ProcessStdio,
-    ) -> Result<ExecHandle, RuntimeError>;
+    fn exec(&mut self, process: &ExecProcess, stdio: ProcessStdio) -> Result<ExecHandle, RuntimeError>;
 }
 
 /// How the end of an exec'd process is waited for.
