@@ -1,3 +1,4 @@
 //! The effects: what zdocker does to the host, and the records that it keeps.
 
+pub mod sockets;
 pub mod store;
