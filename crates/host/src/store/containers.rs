@@ -4,7 +4,9 @@ use rusqlite::{OptionalExtension, Row, params};
 use zdocker_net::model::UnixNanos;
 use zdocker_net::names::{Id, Name};
 
-use super::{Owner, Records, StoreError, owner_columns, read_owner};
+use crate::process::ProcessId;
+
+use super::{Records, StoreError, owner_columns, read_owner};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +55,11 @@ pub struct ContainerRecord {
     /// What it is doing.
     pub state: ContainerState,
     /// Who is at it: the command that creates or removes it, while it runs its shim.
-    pub owner: Option<Owner>,
+    pub owner: Option<ProcessId>,
     /// The boot in which it was started last.
     pub boot: Option<String>,
     /// Its first process, while it runs.
-    pub process: Option<Owner>,
+    pub process: Option<ProcessId>,
     /// When it was created.
     pub created: UnixNanos,
     /// When it was started last.
@@ -165,7 +167,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn insert_container(&self, new: &NewContainer, owner: Owner, boot: &str) -> Result<bool, StoreError> {
+    pub fn insert_container(&self, new: &NewContainer, owner: ProcessId, boot: &str) -> Result<bool, StoreError> {
         let taken = "SELECT 1 FROM containers WHERE name = ?1";
         if self
             .transaction
@@ -210,7 +212,12 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_container_state(&self, id: &Id, state: ContainerState, owner: Option<Owner>) -> Result<(), StoreError> {
+    pub fn set_container_state(
+        &self,
+        id: &Id,
+        state: ContainerState,
+        owner: Option<ProcessId>,
+    ) -> Result<(), StoreError> {
         let (pid, start) = owner_columns(owner);
         self.transaction.execute(
             "UPDATE containers SET state = ?2, owner_pid = ?3, owner_start = ?4 WHERE id = ?1",
@@ -223,7 +230,13 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn container_started(&self, id: &Id, process: Owner, shim: Owner, now: UnixNanos) -> Result<(), StoreError> {
+    pub fn container_started(
+        &self,
+        id: &Id,
+        process: ProcessId,
+        shim: ProcessId,
+        now: UnixNanos,
+    ) -> Result<(), StoreError> {
         let ((pid, pid_start), (shim, shim_start)) = (owner_columns(Some(process)), owner_columns(Some(shim)));
         self.transaction.execute(
             "UPDATE containers SET state = 'running', pid = ?2, pid_start = ?3, owner_pid = ?4, owner_start = ?5,

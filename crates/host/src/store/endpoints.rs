@@ -4,7 +4,9 @@ use rusqlite::{Row, params};
 use zdocker_net::model::Endpoint;
 use zdocker_net::names::Id;
 
-use super::{Owner, Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
+use crate::process::ProcessId;
+
+use super::{Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
 
 /// An endpoint with the state of its record.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +16,7 @@ pub struct EndpointRecord {
     /// Whether it is plugged in.
     pub state: State,
     /// Who is at it, unless it is ready.
-    pub owner: Option<Owner>,
+    pub owner: Option<ProcessId>,
     /// The boot in which it was plugged in.
     pub boot: Option<String>,
 }
@@ -23,7 +25,7 @@ const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM endp
 
 impl Records<'_> {
     fn select_endpoints(&self, condition: &str, value: &str) -> Result<Vec<EndpointRecord>, StoreError> {
-        type Raw = (String, String, Option<Owner>, Option<String>);
+        type Raw = (String, String, Option<ProcessId>, Option<String>);
         fn raw(row: &Row) -> rusqlite::Result<Raw> {
             Ok((
                 row.get("spec")?,
@@ -86,7 +88,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn insert_endpoint(&self, endpoint: &Endpoint, owner: Owner, boot: &str) -> Result<(), StoreError> {
+    pub fn insert_endpoint(&self, endpoint: &Endpoint, owner: ProcessId, boot: &str) -> Result<(), StoreError> {
         let (pid, start) = owner_columns(Some(owner));
         self.transaction.execute(
             "INSERT INTO endpoints (id, network, container, spec, state, owner_pid, owner_start, boot)
@@ -121,7 +123,12 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_endpoints_state(&self, container: &Id, state: State, owner: Option<Owner>) -> Result<(), StoreError> {
+    pub fn set_endpoints_state(
+        &self,
+        container: &Id,
+        state: State,
+        owner: Option<ProcessId>,
+    ) -> Result<(), StoreError> {
         let (pid, start) = owner_columns(owner);
         self.transaction.execute(
             "UPDATE endpoints SET state = ?2, owner_pid = ?3, owner_start = ?4 WHERE container = ?1",

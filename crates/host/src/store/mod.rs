@@ -11,6 +11,8 @@ use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::process::ProcessId;
+
 mod containers;
 mod endpoints;
 mod leases;
@@ -63,15 +65,6 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
-}
-
-/// A process, told from others that had or will have its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// Process number.
-    pub pid: i32,
-    /// When it was started, in clock ticks since boot (field 22 of proc_pid_stat(5)).
-    pub start: u64,
 }
 
 /// How far the kernel's state and a record agree.
@@ -236,17 +229,17 @@ impl Records<'_> {
 }
 
 /// The columns `owner_pid` and `owner_start`.
-fn owner_columns(owner: Option<Owner>) -> (Option<i32>, Option<i64>) {
+fn owner_columns(owner: Option<ProcessId>) -> (Option<i32>, Option<i64>) {
     // Start times are far below 2^63.
-    (owner.map(|o| o.pid), owner.map(|o| o.start as i64))
+    (owner.map(|o| o.pid), owner.map(|o| o.start_time as i64))
 }
 
-fn read_owner(row: &rusqlite::Row, pid: &str, start: &str) -> rusqlite::Result<Option<Owner>> {
+fn read_owner(row: &rusqlite::Row, pid: &str, start: &str) -> rusqlite::Result<Option<ProcessId>> {
     let pid: Option<i32> = row.get(pid)?;
     let start: Option<i64> = row.get(start)?;
-    Ok(pid.zip(start).map(|(pid, start)| Owner {
+    Ok(pid.zip(start).map(|(pid, start)| ProcessId {
         pid,
-        start: start as u64,
+        start_time: start as u64,
     }))
 }
 

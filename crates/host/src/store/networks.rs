@@ -4,7 +4,9 @@ use rusqlite::{OptionalExtension, Row, params};
 use zdocker_net::model::{Network, UnixNanos};
 use zdocker_net::names::Id;
 
-use super::{Owner, Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
+use crate::process::ProcessId;
+
+use super::{Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
 
 /// A network with the state of its record.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +16,7 @@ pub struct NetworkRecord {
     /// Whether it is real.
     pub state: State,
     /// Who is at it, unless it is ready.
-    pub owner: Option<Owner>,
+    pub owner: Option<ProcessId>,
     /// The boot for which it was made real.
     pub boot: Option<String>,
 }
@@ -22,7 +24,7 @@ pub struct NetworkRecord {
 const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM networks";
 
 /// A row before its JSON is read.
-type Raw = (String, String, Option<Owner>, Option<String>);
+type Raw = (String, String, Option<ProcessId>, Option<String>);
 
 fn raw(row: &Row) -> rusqlite::Result<Raw> {
     Ok((
@@ -97,7 +99,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`], also when its name or a subnet is taken.
-    pub fn insert_network(&self, network: &Network, state: State, owner: Option<Owner>) -> Result<(), StoreError> {
+    pub fn insert_network(&self, network: &Network, state: State, owner: Option<ProcessId>) -> Result<(), StoreError> {
         let (pid, start) = owner_columns(owner);
         self.transaction.execute(
             "INSERT INTO networks (id, name, spec, state, owner_pid, owner_start) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -141,7 +143,7 @@ impl Records<'_> {
         &self,
         id: &Id,
         state: State,
-        owner: Option<Owner>,
+        owner: Option<ProcessId>,
         boot: Option<&str>,
     ) -> Result<(), StoreError> {
         let (pid, start) = owner_columns(owner);

@@ -7,7 +7,7 @@ use zdocker_net::subnet::Subnet;
 
 use super::*;
 
-const OWNER: Owner = Owner { pid: 1, start: 1 };
+const OWNER: ProcessId = ProcessId { pid: 1, start_time: 1 };
 
 fn fresh_id() -> Id {
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -215,7 +215,10 @@ fn containers_come_go_and_keep_their_names_to_themselves() {
                 .unwrap()
         );
         assert!(store.read(|r| r.is_joined(&other)).unwrap());
-        let process = Owner { pid: 77, start: 78 };
+        let process = ProcessId {
+            pid: 77,
+            start_time: 78,
+        };
         store.write(|r| r.container_started(&id, process, OWNER, 8)).unwrap();
         let running = store.read(|r| r.find_containers(id.short())).unwrap().pop().unwrap();
         assert_eq!(
