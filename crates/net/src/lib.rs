@@ -4,10 +4,15 @@
 //! Nothing here touches the kernel, files, the clock, threads or the environment. Time and randomness come in as
 //! arguments, steps come out as data ([`op::Op`]); `zdocker-host` carries them out.
 
+pub mod attach;
 pub mod firewall;
+pub mod ipam;
 pub mod model;
 pub mod names;
 pub mod op;
+pub mod plan;
+pub mod pools;
 pub mod ports;
 pub mod seen;
+pub mod spec;
 pub mod subnet;
