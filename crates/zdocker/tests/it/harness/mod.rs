@@ -12,11 +12,11 @@ mod traffic;
 mod wait;
 
 pub(crate) use command::Output;
-pub(crate) use container::Container;
+pub(crate) use container::{Container, is_id};
 pub(crate) use host::Host;
 pub(crate) use netns::NetNs;
 pub(crate) use outside::{HOST_V4, HOST_V6, NEIGHBOUR_V4, OUTSIDE_V4, OUTSIDE_V6, ip};
 pub(crate) use pty::Terminal;
 pub(crate) use snapshot::Snapshot;
-pub(crate) use traffic::{Proto, Server, UdpFlow, does_not_reach, reaches, try_reach};
+pub(crate) use traffic::{Answer, Proto, Server, UdpFlow, does_not_reach, reaches, try_reach};
 pub(crate) use wait::{until, until_some};
