@@ -5,8 +5,10 @@ use crate::harness::{Host, Snapshot};
 /// A host with a network `there`, its container `web` at 10.20.0.2 with a published port, and a bridge that is not ours.
 fn furnished() -> Host {
     let host = Host::new();
-    host.net.ip("link add foreign type bridge\naddr add 10.30.0.1/24 dev foreign\nlink set foreign up");
-    host.z("network create --subnet 10.20.0.0/24 --subnet fd00:20::/64 there").ok();
+    host.net
+        .ip("link add foreign type bridge\naddr add 10.30.0.1/24 dev foreign\nlink set foreign up");
+    host.z("network create --subnet 10.20.0.0/24 --subnet fd00:20::/64 there")
+        .ok();
     host.z("network create --subnet 10.21.0.0/24 second").ok();
     host.run("web", "--net there --ip 10.20.0.2 -p 8080:80");
     host
@@ -28,8 +30,14 @@ fn refused(status: i32, cases: &[(&str, &[&str])]) {
 /// As [`refused`], for commands that start with `network create`.
 #[track_caller]
 fn not_created(cases: &[(&str, &[&str])]) {
-    let commands = cases.iter().map(|(args, words)| (format!("network create {args}"), *words)).collect::<Vec<_>>();
-    let cases = commands.iter().map(|(command, words)| (command.as_str(), *words)).collect::<Vec<_>>();
+    let commands = cases
+        .iter()
+        .map(|(args, words)| (format!("network create {args}"), *words))
+        .collect::<Vec<_>>();
+    let cases = commands
+        .iter()
+        .map(|(command, words)| (command.as_str(), *words))
+        .collect::<Vec<_>>();
     refused(1, &cases);
 }
 
@@ -37,8 +45,14 @@ fn not_created(cases: &[(&str, &[&str])]) {
 #[track_caller]
 fn not_run(cases: &[(&str, &[&str])]) {
     let command = |options: &&str| format!("run -d {options} --rootfs / -- busybox sleep 100");
-    let commands = cases.iter().map(|(options, words)| (command(options), *words)).collect::<Vec<_>>();
-    let cases = commands.iter().map(|(command, words)| (command.as_str(), *words)).collect::<Vec<_>>();
+    let commands = cases
+        .iter()
+        .map(|(options, words)| (command(options), *words))
+        .collect::<Vec<_>>();
+    let cases = commands
+        .iter()
+        .map(|(command, words)| (command.as_str(), *words))
+        .collect::<Vec<_>>();
     refused(125, &cases);
 }
 
@@ -78,12 +92,21 @@ fn subnets() {
         ("--subnet 10.1.0.0/31 n", &["10.1.0.0/31", "too small"]),
         ("--subnet 127.5.0.0/24 n", &["127.5.0.0/24", "loopback"]),
         ("--subnet 224.1.0.0/24 n", &["224.1.0.0/24", "multicast"]),
-        ("--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 n", &["10.1.0.0/24", "10.2.0.0/24", "IPv4"]),
-        ("--subnet 10.20.0.0/24 n", &["10.20.0.0/24", "\"there\"", "another subnet"]),
+        (
+            "--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 n",
+            &["10.1.0.0/24", "10.2.0.0/24", "IPv4"],
+        ),
+        (
+            "--subnet 10.20.0.0/24 n",
+            &["10.20.0.0/24", "\"there\"", "another subnet"],
+        ),
         ("--subnet 10.0.0.0/8 n", &["10.0.0.0/8", "overlaps"]),
         ("--subnet 10.20.0.128/25 n", &["10.20.0.128/25", "\"there\""]),
         ("--subnet fd00:20::/96 n", &["fd00:20::/96", "\"there\""]),
-        ("--subnet 10.30.0.0/24 n", &["10.30.0.0/24", "foreign", "another subnet"]),
+        (
+            "--subnet 10.30.0.0/24 n",
+            &["10.30.0.0/24", "foreign", "another subnet"],
+        ),
         ("--subnet 203.0.113.0/25 n", &["203.0.113.0/25", "eth0"]),
     ]);
 }
@@ -91,11 +114,23 @@ fn subnets() {
 #[test]
 fn gateways() {
     not_created(&[
-        ("--subnet 10.1.0.0/24 --gateway 10.2.0.1 n", &["10.2.0.1", "10.1.0.0/24"]),
-        ("--subnet 10.1.0.0/24 --gateway 10.1.0.0 n", &["10.1.0.0", "10.1.0.0/24"]),
-        ("--subnet 10.1.0.0/24 --gateway 10.1.0.255 n", &["10.1.0.255", "broadcast"]),
+        (
+            "--subnet 10.1.0.0/24 --gateway 10.2.0.1 n",
+            &["10.2.0.1", "10.1.0.0/24"],
+        ),
+        (
+            "--subnet 10.1.0.0/24 --gateway 10.1.0.0 n",
+            &["10.1.0.0", "10.1.0.0/24"],
+        ),
+        (
+            "--subnet 10.1.0.0/24 --gateway 10.1.0.255 n",
+            &["10.1.0.255", "broadcast"],
+        ),
         ("--subnet 10.1.0.0/24 --gateway x n", &["gateway", "\"x\""]),
-        ("--subnet 10.1.0.5/24 --gateway 10.1.0.1 n", &["two gateways", "10.1.0.5", "10.1.0.1"]),
+        (
+            "--subnet 10.1.0.5/24 --gateway 10.1.0.1 n",
+            &["two gateways", "10.1.0.5", "10.1.0.1"],
+        ),
         ("--subnet 10.1.0.0/24 --gateway fd00::1 n", &["fd00::1", "10.1.0.0/24"]),
     ]);
 }
@@ -110,7 +145,9 @@ fn network_names() {
         ("sl/ash", &["\"sl/ash\"", "letters"]),
     ]);
     let host = Host::new();
-    host.zdocker(&["network", "create", "two words"]).exits(1).says(&["two words", "letters"]);
+    host.zdocker(&["network", "create", "two words"])
+        .exits(1)
+        .says(&["two words", "letters"]);
     host.zdocker(&["network", "create", ""]).exits(1).says(&["name"]);
 }
 
@@ -126,7 +163,10 @@ fn drivers_and_options() {
         ("-o mtu=70000 n", &["mtu", "70000"]),
         ("-o masquerade=perhaps n", &["masquerade", "perhaps", "true or false"]),
         ("-o bridge=a/b n", &["\"a/b\"", "15 bytes"]),
-        ("-o bridge=a-name-that-is-too-long n", &["a-name-that-is-too-long", "15 bytes"]),
+        (
+            "-o bridge=a-name-that-is-too-long n",
+            &["a-name-that-is-too-long", "15 bytes"],
+        ),
         ("-o bridge=foreign n", &["foreign", "not ours"]),
         ("-o bridge=eth0 n", &["eth0", "not ours"]),
         ("-o bridge=there n", &["there", "-o bridge="]),
@@ -135,7 +175,13 @@ fn drivers_and_options() {
 
 #[test]
 fn networks_that_are_not_there() {
-    refused(1, &[("network rm nothing", &["\"nothing\""]), ("network inspect nothing", &["\"nothing\""])]);
+    refused(
+        1,
+        &[
+            ("network rm nothing", &["\"nothing\""]),
+            ("network inspect nothing", &["\"nothing\""]),
+        ],
+    );
     not_run(&[
         ("--net nothing", &["\"nothing\"", "network create"]),
         ("--net container:nothing", &["nothing", "container"]),
@@ -160,7 +206,10 @@ fn addresses_of_containers() {
         ("--net second --ip6 fd00:20::9", &["fd00:20::9"]),
         ("--net there --ip fd00:20::9", &["fd00:20::9"]),
         ("--net there --mac-address nonsense", &["nonsense", "MAC"]),
-        ("--net there --mac-address 01:00:5e:00:00:01", &["01:00:5e:00:00:01", "multicast"]),
+        (
+            "--net there --mac-address 01:00:5e:00:00:01",
+            &["01:00:5e:00:00:01", "multicast"],
+        ),
         ("--net there --dns nonsense", &["nonsense"]),
     ]);
 }
@@ -175,7 +224,10 @@ fn ports() {
         ("--net there -p 1.2.3:80:80", &["1.2.3:80:80", "address"]),
         ("--net there -p 8080:80", &["8080", "web"]),
         ("--net there -p 9090:80 -p 9090:81", &["9090"]),
-        ("--net there -p 198.51.100.7:9090:80", &["198.51.100.7", "no such address"]),
+        (
+            "--net there -p 198.51.100.7:9090:80",
+            &["198.51.100.7", "no such address"],
+        ),
     ]);
 }
 
@@ -191,8 +243,12 @@ fn container_options() {
         ("--runtime /no/such/runtime", &["/no/such/runtime"]),
     ]);
     let host = Host::new();
-    host.z("run --rootfs /no/such/directory -- true").exits(125).says(&["/no/such/directory"]);
-    host.z("run --rootfs /etc/passwd -- true").exits(125).says(&["/etc/passwd"]);
+    host.z("run --rootfs /no/such/directory -- true")
+        .exits(125)
+        .says(&["/no/such/directory"]);
+    host.z("run --rootfs /etc/passwd -- true")
+        .exits(125)
+        .says(&["/etc/passwd"]);
 }
 
 #[test]

@@ -9,10 +9,17 @@ fn everything_removed_leaves_the_host_as_it_was() {
     host.z("run --rm --rootfs / -- true").ok();
     host.z("network prune -f").ok();
     let before = Snapshot::take(&host);
-    for network in ["--subnet 10.1.0.0/24 --subnet fd00:1::/64 one", "--internal two", "three"] {
+    for network in [
+        "--subnet 10.1.0.0/24 --subnet fd00:1::/64 one",
+        "--internal two",
+        "three",
+    ] {
         host.z(&format!("network create {network}")).ok();
     }
-    let web = host.run("web", "--net one -p 8080:80 -p 127.0.0.1:5353:53/udp -p [2001:db8::1]:99:99");
+    let web = host.run(
+        "web",
+        "--net one -p 8080:80 -p 127.0.0.1:5353:53/udp -p [2001:db8::1]:99:99",
+    );
     host.run("inside", "--net two --net three");
     host.run("alone", "--net none");
     host.run("hosted", "--net host");
@@ -24,8 +31,13 @@ fn everything_removed_leaves_the_host_as_it_was() {
     host.z("run --name ended --net one --rootfs / -- sh -c false").exits(1);
     host.z("run --rm --net one --rootfs / -- true").ok();
     let during = before.diff(&Snapshot::take(&host));
-    for kind in ["link", "address", "route", "element", "mount", "cgroup", "process", "file"] {
-        assert!(during.contains(&format!("+ {kind} ")), "a container has a {kind}:\n{during}");
+    for kind in [
+        "link", "address", "route", "element", "mount", "cgroup", "process", "file",
+    ] {
+        assert!(
+            during.contains(&format!("+ {kind} ")),
+            "a container has a {kind}:\n{during}"
+        );
     }
     drop(_server);
     host.z("stop -t 0 web").ok();
@@ -43,7 +55,11 @@ fn a_stopped_container_holds_no_link_process_or_port() {
     let kinds = ["link", "route", "element", "process", "cgroup", "mount"];
     let held = |host: &Host| {
         let now = Snapshot::take(host);
-        kinds.iter().flat_map(|kind| now.lines(kind)).map(str::to_owned).collect::<Vec<_>>()
+        kinds
+            .iter()
+            .flat_map(|kind| now.lines(kind))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let before = held(&host);
     host.run("web", "--net n -p 8080:80");
@@ -62,10 +78,22 @@ fn the_firewall_is_ours_alone() {
     let before = Snapshot::take(&host).lines("nft").len();
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     host.run("web", "--net n -p 8080:80");
-    assert_eq!(Snapshot::take(&host).lines("nft").len(), before, "nothing but tables of our own");
+    assert_eq!(
+        Snapshot::take(&host).lines("nft").len(),
+        before,
+        "nothing but tables of our own"
+    );
     let tables = host.net.output("nft", &["list", "tables"], "");
     let tables = tables.lines().collect::<Vec<_>>();
-    assert_eq!(tables, ["table ip filter", "table ip nat", "table inet zdocker", "table bridge zdocker"]);
+    assert_eq!(
+        tables,
+        [
+            "table ip filter",
+            "table ip nat",
+            "table inet zdocker",
+            "table bridge zdocker"
+        ]
+    );
 }
 
 #[test]
@@ -75,7 +103,10 @@ fn the_rules_are_the_same_whatever_there_is() {
         let ruleset = host.net.output("nft", &["-j", "list", "ruleset"], "");
         let ruleset = serde_json::from_str::<serde_json::Value>(&ruleset).unwrap();
         let objects = ruleset["nftables"].as_array().unwrap().iter();
-        objects.filter(|object| object.get("rule").is_some()).map(ToString::to_string).collect::<Vec<_>>()
+        objects
+            .filter(|object| object.get("rule").is_some())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     host.z("network create one").ok();
     let before = rules();
@@ -95,7 +126,15 @@ fn commands_that_only_look_change_nothing() {
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     host.run("a", "--net n");
     let before = Snapshot::take(&host);
-    for command in ["network ls", "network inspect n", "network ipam n", "ps -a", "logs a", "--help", "--version"] {
+    for command in [
+        "network ls",
+        "network inspect n",
+        "network ipam n",
+        "ps -a",
+        "logs a",
+        "--help",
+        "--version",
+    ] {
         host.z(command).ok();
     }
     before.assert_same(&host);

@@ -9,7 +9,9 @@ use crate::harness::{Host, Output, Proto, Server, Snapshot, ip, reaches};
 fn at_once(host: &Host, count: usize, args: impl Fn(usize) -> String + Sync) -> Vec<Output> {
     thread::scope(|scope| {
         let args = &args;
-        let started = (0..count).map(|n| scope.spawn(move || host.z(&args(n)))).collect::<Vec<_>>();
+        let started = (0..count)
+            .map(|n| scope.spawn(move || host.z(&args(n))))
+            .collect::<Vec<_>>();
         started.into_iter().map(|worker| worker.join().unwrap()).collect()
     })
 }
@@ -22,9 +24,11 @@ fn ten_networks_at_once_have_ten_subnets() {
     }
     let names = (0..10).map(|n| format!("n{n}")).collect::<Vec<_>>().join(" ");
     let shown = host.z(&format!("network inspect {names}")).ok().json();
-    let subnets = shown.as_array().unwrap().iter().map(|network| {
-        network["IPAM"]["Config"][0]["Subnet"].as_str().unwrap().to_owned()
-    });
+    let subnets = shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|network| network["IPAM"]["Config"][0]["Subnet"].as_str().unwrap().to_owned());
     assert_eq!(subnets.collect::<BTreeSet<_>>().len(), 10, "{shown:#}");
     for output in at_once(&host, 10, |n| format!("network rm n{n}")) {
         output.ok();
@@ -58,7 +62,11 @@ fn of_ten_containers_with_one_port_one_is_made() {
         output.exits(125).says(&["8080"]);
     }
     assert_eq!(host.z("ps -aq").ok().stdout.lines().count(), 1);
-    assert_eq!(host.net.ip_json(&["link", "show", "type", "veth"]).len(), 2, "eth0 and one more");
+    assert_eq!(
+        host.net.ip_json(&["link", "show", "type", "veth"]).len(),
+        2,
+        "eth0 and one more"
+    );
 }
 
 #[test]
@@ -67,18 +75,29 @@ fn fifty_containers_at_once_have_fifty_addresses() {
     host.z("network create --subnet 10.50.0.0/24 n").ok();
     let before = Snapshot::take(&host);
     let outputs = at_once(&host, 50, |n| {
-        format!("run -d --name c{n} --net n -p {}:80 --rootfs / -- busybox sleep infinity", 9000 + n)
+        format!(
+            "run -d --name c{n} --net n -p {}:80 --rootfs / -- busybox sleep infinity",
+            9000 + n
+        )
     });
-    let ids = outputs.into_iter().map(|output| output.ok().text().to_owned()).collect::<BTreeSet<_>>();
+    let ids = outputs
+        .into_iter()
+        .map(|output| output.ok().text().to_owned())
+        .collect::<BTreeSet<_>>();
     assert_eq!(ids.len(), 50);
     let shown = host.z("network inspect n").ok().json();
     let endpoints = shown[0]["Containers"].as_object().unwrap();
-    let addresses = endpoints.values().map(|endpoint| endpoint["IPv4Address"].as_str().unwrap().to_owned());
+    let addresses = endpoints
+        .values()
+        .map(|endpoint| endpoint["IPv4Address"].as_str().unwrap().to_owned());
     assert_eq!(addresses.collect::<BTreeSet<_>>().len(), 50, "{shown:#}");
     assert_eq!(endpoints.keys().cloned().collect::<BTreeSet<_>>(), ids);
     let last = host.run("one-more", "--net n -p 8999:80");
     let _server = Server::start(&last.net, "last", 80);
-    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip("203.0.113.1"), 8999)).server, "last");
+    assert_eq!(
+        reaches(&host.outside, Proto::Tcp, (ip("203.0.113.1"), 8999)).server,
+        "last"
+    );
     host.z("rm -f one-more").ok();
     for output in at_once(&host, 50, |n| format!("rm -f c{n}")) {
         output.ok();

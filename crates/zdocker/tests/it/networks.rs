@@ -17,7 +17,9 @@ fn inspect(host: &Host, name: &str) -> Value {
 fn subnet(host: &Host, name: &str) -> String {
     let shown = inspect(host, name);
     let subnet = shown["IPAM"]["Config"][0]["Subnet"].as_str();
-    subnet.unwrap_or_else(|| panic!("{name} has no subnet: {shown}")).to_owned()
+    subnet
+        .unwrap_or_else(|| panic!("{name} has no subnet: {shown}"))
+        .to_owned()
 }
 
 /// First and last address of an IPv4 subnet.
@@ -36,13 +38,18 @@ fn overlap(a: &str, b: &str) -> bool {
 #[test]
 fn create_prints_the_id_and_makes_the_bridge() {
     let host = Host::new();
-    let created = host.z("network create --driver bridge --subnet 192.168.1.0/24 mynet").ok();
+    let created = host
+        .z("network create --driver bridge --subnet 192.168.1.0/24 mynet")
+        .ok();
     assert!(is_id(created.text()), "{:?}", created.stdout);
     assert_eq!(created.stdout.lines().count(), 1);
     let bridge = &host.net.ip_json(&["-details", "addr", "show", "dev", "mynet"])[0];
     assert_eq!(bridge["linkinfo"]["info_kind"], "bridge");
     let addresses = bridge["addr_info"].as_array().unwrap();
-    let own = addresses.iter().map(|a| a["local"].as_str().unwrap()).collect::<Vec<_>>();
+    let own = addresses
+        .iter()
+        .map(|a| a["local"].as_str().unwrap())
+        .collect::<Vec<_>>();
     assert_eq!(own, ["192.168.1.1"], "the gateway and nothing of the kernel's own");
     assert!(bridge["flags"].as_array().unwrap().contains(&json!("UP")));
 }
@@ -50,29 +57,55 @@ fn create_prints_the_id_and_makes_the_bridge() {
 #[test]
 fn ls_shows_a_table_ids_and_json() {
     let host = Host::new();
-    let id = host.z("network create --subnet 192.168.1.0/24 --subnet fd00:1::/64 mynet").ok().text().to_owned();
+    let id = host
+        .z("network create --subnet 192.168.1.0/24 --subnet fd00:1::/64 mynet")
+        .ok()
+        .text()
+        .to_owned();
     host.run("a", "--net mynet");
     let table = host.z("network ls").ok().stdout;
     let heading = table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(heading, ["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"], "{table}");
-    let row = table.lines().find(|line| line.starts_with("mynet ")).unwrap_or_else(|| panic!("{table}"));
+    assert_eq!(
+        heading,
+        ["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"],
+        "{table}"
+    );
+    let row = table
+        .lines()
+        .find(|line| line.starts_with("mynet "))
+        .unwrap_or_else(|| panic!("{table}"));
     for cell in ["192.168.1.0/24", "192.168.1.1", "fd00:1::/64", "fd00:1::1", "bridge"] {
         assert!(row.contains(cell), "{cell} is not in {row:?}");
     }
     assert_eq!(row.split_whitespace().last(), Some("1"), "one container: {row:?}");
     for name in ["bridge", "host", "none"] {
-        assert!(table.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is not in {table}");
+        assert!(
+            table.lines().any(|line| line.starts_with(&format!("{name} "))),
+            "{name} is not in {table}"
+        );
     }
     assert_eq!(host.z("network list").ok().stdout, table);
     let ids = host.z("network ls -q").ok().stdout;
-    assert!(ids.lines().any(|line| id.starts_with(line) && line.len() >= 12), "{id} is not in {ids}");
+    assert!(
+        ids.lines().any(|line| id.starts_with(line) && line.len() >= 12),
+        "{id} is not in {ids}"
+    );
     let json = host.z("network ls --format json").ok();
     // One object a line, as Docker has it, or one list.
     let objects = match serde_json::from_str::<Value>(&json.stdout) {
         Ok(Value::Array(list)) => list,
-        _ => json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        _ => json
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
     };
-    assert!(objects.iter().any(|object| object["Name"] == "mynet" && object["Driver"] == "bridge"), "{objects:?}");
+    assert!(
+        objects
+            .iter()
+            .any(|object| object["Name"] == "mynet" && object["Driver"] == "bridge"),
+        "{objects:?}"
+    );
 }
 
 #[test]
@@ -95,8 +128,14 @@ fn inspect_shows_what_docker_shows() {
         assert_eq!(shown[key], expected, "{key} in {shown:#}");
     }
     let pools = shown["IPAM"]["Config"].as_array().unwrap();
-    assert_eq!((&pools[0]["Subnet"], &pools[0]["Gateway"]), (&json!("10.5.0.0/16"), &json!("10.5.0.254")));
-    assert_eq!((&pools[1]["Subnet"], &pools[1]["Gateway"]), (&json!("fd00:5::/64"), &json!("fd00:5::1")));
+    assert_eq!(
+        (&pools[0]["Subnet"], &pools[0]["Gateway"]),
+        (&json!("10.5.0.0/16"), &json!("10.5.0.254"))
+    );
+    assert_eq!(
+        (&pools[1]["Subnet"], &pools[1]["Gateway"]),
+        (&json!("fd00:5::/64"), &json!("fd00:5::1"))
+    );
     let container = &shown["Containers"][&a.id];
     assert_eq!(container["Name"], "a", "{shown:#}");
     assert_eq!(container["IPv4Address"], "10.5.1.2/16");
@@ -112,14 +151,21 @@ fn inspect_shows_what_docker_shows() {
 #[test]
 fn a_name_that_no_device_can_bear_gets_one_from_the_id() {
     let host = Host::new();
-    let id = host.z("network create a-name-longer-than-15-bytes").ok().text().to_owned();
+    let id = host
+        .z("network create a-name-longer-than-15-bytes")
+        .ok()
+        .text()
+        .to_owned();
     let device = format!("zd-{}", &id[..12]);
     host.net.ip(&format!("link show dev {device}"));
     host.net.ip("link add taken type bridge");
     let id = host.z("network create taken").ok().text().to_owned();
     host.net.ip(&format!("link show dev zd-{}", &id[..12]));
     host.z("network rm taken a-name-longer-than-15-bytes").ok();
-    assert_eq!(host.net.ip_json(&["link", "show", "type", "bridge"])[0]["ifname"], "taken");
+    assert_eq!(
+        host.net.ip_json(&["link", "show", "type", "bridge"])[0]["ifname"],
+        "taken"
+    );
 }
 
 #[test]
@@ -135,11 +181,17 @@ fn the_bridge_device_can_be_named() {
 fn an_address_with_host_bits_is_the_gateway() {
     let host = Host::new();
     host.z("network create --subnet 192.168.10.7/24 n").ok();
-    assert_eq!(inspect(&host, "n")["IPAM"]["Config"][0], json!({"Subnet": "192.168.10.0/24", "Gateway": "192.168.10.7"}));
+    assert_eq!(
+        inspect(&host, "n")["IPAM"]["Config"][0],
+        json!({"Subnet": "192.168.10.0/24", "Gateway": "192.168.10.7"})
+    );
     let a = host.run("a", "--net n");
     let _host = Server::start(&host.net, "host", 7000);
     assert_eq!(reaches(&a.net, Proto::Tcp, (ip("192.168.10.7"), 7000)).source, a.v4());
-    assert_eq!(a.net.ip_json(&["route", "show", "default"])[0]["gateway"], "192.168.10.7");
+    assert_eq!(
+        a.net.ip_json(&["route", "show", "default"])[0]["gateway"],
+        "192.168.10.7"
+    );
 }
 
 #[test]
@@ -153,8 +205,11 @@ fn default_subnets_avoid_the_hosts_routes_and_other_networks() {
     let third = {
         let host = Host::new();
         host.net.ip(&format!("route add {first} via 203.0.113.2"));
-        host.net.ip(&format!("link add dev x type bridge\naddr add {second} dev x\nlink set x up"));
-        host.net.ip("link add dev y type bridge\nlink set y up\nroute add 172.16.0.0/14 dev y table 99");
+        host.net.ip(&format!(
+            "link add dev x type bridge\naddr add {second} dev x\nlink set x up"
+        ));
+        host.net
+            .ip("link add dev y type bridge\nlink set y up\nroute add 172.16.0.0/14 dev y table 99");
         host.z("network create third").ok();
         subnet(&host, "third")
     };
@@ -184,11 +239,20 @@ fn prune_removes_what_nobody_uses() {
     let pruned = host.z("network prune -f").ok();
     pruned.prints(&["idle", "spare"]);
     let table = host.z("network ls").ok().stdout;
-    let names = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect::<Vec<_>>();
+    let names = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect::<Vec<_>>();
     assert!(names.contains(&"used") && names.contains(&"bridge"), "{table}");
     assert!(!names.contains(&"idle") && !names.contains(&"spare"), "{table}");
     let bridges = host.net.ip_json(&["link", "show", "type", "bridge"]);
-    assert!(bridges.iter().all(|link| link["ifname"] != "idle" && link["ifname"] != "spare"), "{bridges:?}");
+    assert!(
+        bridges
+            .iter()
+            .all(|link| link["ifname"] != "idle" && link["ifname"] != "spare"),
+        "{bridges:?}"
+    );
 }
 
 #[test]
@@ -208,9 +272,23 @@ fn dry_run_shows_the_commands_and_changes_nothing() {
     host.z("network create --subnet 10.9.0.0/24 there").ok();
     let before = Snapshot::take(&host);
     let plan = host.z("network create --dry-run --subnet 10.8.0.0/24 new").ok();
-    plan.prints(&["ip link add new", "type bridge", "ip address add 10.8.0.1/24 dev new", "nft add element", "10.8.0.0/24"]);
-    let plan = host.z("run --dry-run --name x --net there -p 8080:80 --rootfs / -- true").ok();
-    plan.prints(&["ip link add", "type veth", "10.9.0.2/24", "8080", "nft add element inet zdocker"]);
+    plan.prints(&[
+        "ip link add new",
+        "type bridge",
+        "ip address add 10.8.0.1/24 dev new",
+        "nft add element",
+        "10.8.0.0/24",
+    ]);
+    let plan = host
+        .z("run --dry-run --name x --net there -p 8080:80 --rootfs / -- true")
+        .ok();
+    plan.prints(&[
+        "ip link add",
+        "type veth",
+        "10.9.0.2/24",
+        "8080",
+        "nft add element inet zdocker",
+    ]);
     before.assert_same(&host);
     host.z("network inspect new").exits(1).says(&["new"]);
     assert!(!host.z("ps -a").ok().stdout.contains("there"));
@@ -258,7 +336,10 @@ fn rm_goes_on_after_a_network_that_it_cannot_remove() {
     host.z("network create n").ok();
     host.z("network create m").ok();
     host.run("a", "--net n");
-    host.z("network rm n nothing m").exits(1).says(&["n", "a", "nothing"]).prints(&["m"]);
+    host.z("network rm n nothing m")
+        .exits(1)
+        .says(&["n", "a", "nothing"])
+        .prints(&["m"]);
     host.z("network inspect m").exits(1);
     host.z("network inspect n").ok();
 }
@@ -279,18 +360,31 @@ fn ipam_shows_which_addresses_are_used() {
     let bits = || {
         let shown = host.z("network ipam n --bitmap").ok().stdout;
         let map = shown.chars().filter(|c| matches!(c, '0' | '1')).collect::<String>();
-        let start = map.len().checked_sub(256).unwrap_or_else(|| panic!("256 bits of 0 and 1: {shown}"));
+        let start = map
+            .len()
+            .checked_sub(256)
+            .unwrap_or_else(|| panic!("256 bits of 0 and 1: {shown}"));
         let set = map[start..].bytes().enumerate().filter(|(_, bit)| *bit == b'1');
         set.map(|(offset, _)| offset).collect::<Vec<_>>()
     };
     assert_eq!(bits(), [0, 1, 255]);
     let a = host.run("a", "--net n --ip 192.168.1.100");
     let b = host.run("b", "--net n");
-    let offset = |address: IpAddr| address.to_string().rsplit('.').next().unwrap().parse::<usize>().unwrap();
+    let offset = |address: IpAddr| {
+        address
+            .to_string()
+            .rsplit('.')
+            .next()
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+    };
     let mut expected = vec![0, 1, offset(a.v4()), offset(b.v4()), 255];
     expected.sort_unstable();
     assert_eq!(bits(), expected);
-    host.z("network ipam n").ok().prints(&["192.168.1.0/24", "192.168.1.1", "192.168.1.100", "a", "b"]);
+    host.z("network ipam n")
+        .ok()
+        .prints(&["192.168.1.0/24", "192.168.1.1", "192.168.1.100", "a", "b"]);
     host.z("rm -f a b").ok();
     assert_eq!(bits(), [0, 1, 255]);
 }

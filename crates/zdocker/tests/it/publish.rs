@@ -52,7 +52,11 @@ fn web_answers(from: &NetNs, target: &str) -> Vec<Answer> {
 #[track_caller]
 fn web_answers_to(from: &NetNs, target: &str, source: impl ToString) {
     for answer in web_answers(from, target) {
-        assert_eq!(answer.source, ip(&source.to_string()), "source seen of a request to {target}");
+        assert_eq!(
+            answer.source,
+            ip(&source.to_string()),
+            "source seen of a request to {target}"
+        );
     }
 }
 
@@ -117,7 +121,9 @@ fn from_a_neighbour_on_the_same_network() {
 #[test]
 fn from_a_container_on_another_network() {
     let web = Web::everywhere();
-    web.host.z("network create --subnet 10.81.0.0/24 --subnet fd00:81::/64 back").ok();
+    web.host
+        .z("network create --subnet 10.81.0.0/24 --subnet fd00:81::/64 back")
+        .ok();
     let other = web.host.run("other", "--net back");
     for target in [HOST_V4, "10.81.0.1", HOST_V6, "fd00:81::1"] {
         web_answers(&other.net, target);
@@ -144,7 +150,9 @@ fn from_a_real_program_of_a_container_to_a_real_server() {
     std::fs::write(host.scratch().join("index.html"), "hello from httpd\n").unwrap();
     let volume = format!("{}:/www:ro", host.scratch().display());
     let serve = ["busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
-    let run = ["run", "-d", "--name", "web", "--net", "front", "-p", "8080:80", "-v", &volume, "--rootfs", "/", "--"];
+    let run = [
+        "run", "-d", "--name", "web", "--net", "front", "-p", "8080:80", "-v", &volume, "--rootfs", "/", "--",
+    ];
     host.zdocker(&[&run[..], &serve].concat()).ok();
     let fetch = |target: &str| format!("for i in $(seq 100); do busybox wget -qO- http://{target}:8080/ && exit; done");
     let page = until_some("the page of the web server", || {
@@ -152,7 +160,18 @@ fn from_a_real_program_of_a_container_to_a_real_server() {
         (page.status == 0).then_some(page.stdout)
     });
     assert_eq!(page, "hello from httpd\n");
-    let client = ["run", "--rm", "--net", "front", "--rootfs", "/", "--", "sh", "-c", &fetch(HOST_V4)];
+    let client = [
+        "run",
+        "--rm",
+        "--net",
+        "front",
+        "--rootfs",
+        "/",
+        "--",
+        "sh",
+        "-c",
+        &fetch(HOST_V4),
+    ];
     assert_eq!(host.zdocker(&client).ok().stdout, "hello from httpd\n");
 }
 
@@ -184,7 +203,10 @@ fn the_loopback_address_on_the_wire_leads_nowhere() {
     );
     nobody_answers(&neighbour, "127.0.0.1");
     let seen = web.host.net.output("nft", &["list", "table", "inet", "probe"], "");
-    assert!(seen.contains("packets") && !seen.contains("packets 0 "), "no such packet came to the host: {seen}");
+    assert!(
+        seen.contains("packets") && !seen.contains("packets 0 "),
+        "no such packet came to the host: {seen}"
+    );
     web_answers(&web.host.net, "127.0.0.1");
 }
 
@@ -217,7 +239,10 @@ fn two_containers_share_a_port_at_two_addresses() {
     let two = host.run("two", "--net front -p 203.0.113.9:8080:80");
     let _servers = [Server::start(&one.net, "one", 80), Server::start(&two.net, "two", 80)];
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "one");
-    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip("203.0.113.9"), 8080)).server, "two");
+    assert_eq!(
+        reaches(&host.outside, Proto::Tcp, (ip("203.0.113.9"), 8080)).server,
+        "two"
+    );
 }
 
 /// The host port that `ps` shows for the container port 80 of `proto`.
@@ -243,7 +268,10 @@ fn without_a_host_port_a_free_one_is_chosen_and_shown() {
 #[test]
 fn ps_shows_published_ports_as_docker_does() {
     let web = Web::published("-p 8080:80 -p 127.0.0.1:5353:53/udp");
-    web.host.z("ps").ok().prints(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp", "127.0.0.1:5353->53/udp"]);
+    web.host
+        .z("ps")
+        .ok()
+        .prints(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp", "127.0.0.1:5353->53/udp"]);
 }
 
 #[test]
@@ -271,7 +299,10 @@ fn a_port_of_a_program_of_the_host_is_refused_by_its_name() {
     let mut program = host.command("/usr/bin/busybox", &["nc", "-l", "-p", "8080"]);
     let mut program = host.spawn(&mut program).unwrap();
     until_some("the program listens", || {
-        host.net.output("ss", &["-Hlnt", "sport = 8080"], "").contains("8080").then_some(())
+        host.net
+            .output("ss", &["-Hlnt", "sport = 8080"], "")
+            .contains("8080")
+            .then_some(())
     });
     host.z(&format!("network create {SUBNETS} front")).ok();
     let before = Snapshot::take(&host);
@@ -282,9 +313,12 @@ fn a_port_of_a_program_of_the_host_is_refused_by_its_name() {
     program.wait().unwrap();
     host.z(args).ok();
     let socket = host.net.run(|| std::net::UdpSocket::bind("0.0.0.0:9090").unwrap());
-    host.z("run -d --net front -p 9090:90/udp --rootfs / -- busybox sleep 100").exits(125).says(&["9090/udp", "in use"]);
+    host.z("run -d --net front -p 9090:90/udp --rootfs / -- busybox sleep 100")
+        .exits(125)
+        .says(&["9090/udp", "in use"]);
     drop(socket);
-    host.z("run -d --net front -p 9090:90/udp --rootfs / -- busybox sleep 100").ok();
+    host.z("run -d --net front -p 9090:90/udp --rootfs / -- busybox sleep 100")
+        .ok();
 }
 
 #[test]
@@ -327,16 +361,24 @@ fn unpublishing_frees_the_port() {
     web.host.z("rm -f web").ok();
     nobody_answers(&web.host.outside, HOST_V4);
     let _own = Server::start(&web.host.net, "host", 8080);
-    assert_eq!(reaches(&web.host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "host");
+    assert_eq!(
+        reaches(&web.host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server,
+        "host"
+    );
 }
 
 #[test]
 fn many_ports_of_one_container() {
     let host = Host::new();
     host.z(&format!("network create {SUBNETS} front")).ok();
-    let options = (0..200).map(|n| format!(" -p {}:{}", 20000 + n, 1000 + n)).collect::<String>();
+    let options = (0..200)
+        .map(|n| format!(" -p {}:{}", 20000 + n, 1000 + n))
+        .collect::<String>();
     let web = host.run("web", &format!("--net front{options}"));
-    let _servers = [Server::start(&web.net, "first", 1000), Server::start(&web.net, "last", 1199)];
+    let _servers = [
+        Server::start(&web.net, "first", 1000),
+        Server::start(&web.net, "last", 1199),
+    ];
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 20000)).server, "first");
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V6), 20199)).server, "last");
 }

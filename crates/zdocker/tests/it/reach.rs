@@ -56,7 +56,8 @@ fn neighbours_reach_each_other_by_address() {
     sees(&a.net, b.v6(), "b", a.v6());
     sees(&b.net, a.v6(), "a", b.v6());
     let target = b.v4().to_string();
-    host.zdocker(&["exec", "a", "busybox", "ping", "-c", "1", "-W", "5", &target]).ok();
+    host.zdocker(&["exec", "a", "busybox", "ping", "-c", "1", "-W", "5", &target])
+        .ok();
 }
 
 #[test]
@@ -87,10 +88,17 @@ fn the_outside_sees_the_hosts_address() {
 #[test]
 fn without_masquerade_the_outside_sees_the_containers_address() {
     let host = Host::new();
-    dual_stack(&host, "n", 10, "-o com.docker.network.bridge.enable_ip_masquerade=false");
+    dual_stack(
+        &host,
+        "n",
+        10,
+        "-o com.docker.network.bridge.enable_ip_masquerade=false",
+    );
     let a = host.run("a", "--net n");
     let _outside = Server::start(&host.outside, "outside", PORT);
-    host.outside.ip(&format!("route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"));
+    host.outside.ip(&format!(
+        "route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"
+    ));
     sees(&a.net, OUTSIDE_V4, "outside", a.v4());
     sees(&a.net, OUTSIDE_V6, "outside", a.v6());
 }
@@ -103,7 +111,12 @@ fn networks_are_isolated_from_each_other() {
     let (a, _server_a) = serving(&host, "a", "--net front");
     let (b, _server_b) = serving(&host, "b", "--net back");
     for (from, to) in [(&a, &b), (&b, &a)] {
-        sees(&host.net, to.v4(), if to.id == a.id { "a" } else { "b" }, if to.id == a.id { "10.10.0.1" } else { "10.11.0.1" });
+        sees(
+            &host.net,
+            to.v4(),
+            if to.id == a.id { "a" } else { "b" },
+            if to.id == a.id { "10.10.0.1" } else { "10.11.0.1" },
+        );
         shut(&from.net, to.v4());
         shut(&from.net, to.v6());
     }
@@ -125,13 +138,16 @@ fn an_internal_network_has_no_way_out_or_in() {
     let way_out = a.net.ip_json(&["route", "show", "default"]);
     assert!(way_out.is_empty(), "{way_out:?}");
     // The firewall holds, too, when the container makes itself a way out.
-    a.net.ip("route add default via 10.10.0.1\nroute add ::/0 via fd00:10::1");
+    a.net
+        .ip("route add default via 10.10.0.1\nroute add ::/0 via fd00:10::1");
     for target in [OUTSIDE_V4, OUTSIDE_V6] {
         shut(&a.net, target);
     }
     shut(&a.net, c.v4());
     shut(&c.net, a.v4());
-    neighbour.ip(&format!("route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"));
+    neighbour.ip(&format!(
+        "route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"
+    ));
     shut(&neighbour, a.v4());
     shut(&neighbour, a.v6());
 }
@@ -142,7 +158,9 @@ fn another_host_cannot_route_to_a_containers_address() {
     let neighbour = host.neighbour();
     dual_stack(&host, "n", 10, "");
     let (a, _server) = serving(&host, "a", "--net n -p 8080:7000");
-    neighbour.ip(&format!("route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"));
+    neighbour.ip(&format!(
+        "route add 10.10.0.0/24 via {HOST_V4}\nroute add fd00:10::/64 via {HOST_V6}"
+    ));
     shut(&neighbour, a.v4());
     shut(&neighbour, a.v6());
     let published = reaches(&neighbour, Proto::Tcp, (ip(HOST_V4), 8080));
@@ -161,11 +179,19 @@ fn a_container_cannot_bear_anothers_address() {
     sees(&b.net, a.v4(), "a", b.v4());
     sees(&b.net, a.v6(), "a", b.v6());
     let own = b.v6();
-    b.net.ip("addr flush dev eth0\naddr add 10.10.0.99/24 dev eth0\naddr add fd00:10::99/64 dev eth0 nodad");
-    for target in ["10.10.0.1".to_owned(), a.v4().to_string(), "fd00:10::1".to_owned(), a.v6().to_string()] {
+    b.net
+        .ip("addr flush dev eth0\naddr add 10.10.0.99/24 dev eth0\naddr add fd00:10::99/64 dev eth0 nodad");
+    for target in [
+        "10.10.0.1".to_owned(),
+        a.v4().to_string(),
+        "fd00:10::1".to_owned(),
+        a.v6().to_string(),
+    ] {
         shut(&b.net, target);
     }
-    b.net.ip(&format!("addr add {own}/64 dev eth0 nodad\naddr del fd00:10::99/64 dev eth0"));
+    b.net.ip(&format!(
+        "addr add {own}/64 dev eth0 nodad\naddr del fd00:10::99/64 dev eth0"
+    ));
     sees(&b.net, a.v6(), "a", own);
     b.net.ip("link set eth0 address 02:00:00:00:00:99");
     shut(&b.net, a.v6());
@@ -178,7 +204,11 @@ fn an_ipv4_only_network_gives_no_ipv6() {
     let (a, _server) = serving(&host, "a", "--net n");
     sees(&host.net, a.v4(), "a", "10.10.0.1");
     let v6 = a.net.ip_json(&["-6", "addr", "show", "dev", "eth0"]);
-    assert!(v6.iter().all(|link| link["addr_info"].as_array().is_none_or(Vec::is_empty)), "{v6:?}");
+    assert!(
+        v6.iter()
+            .all(|link| link["addr_info"].as_array().is_none_or(Vec::is_empty)),
+        "{v6:?}"
+    );
 }
 
 #[test]
@@ -216,7 +246,10 @@ fn the_mtu_follows_the_way_out() {
 
 /// The number of the network namespace of a container's process.
 fn namespace(container: &Container) -> String {
-    fs::read_link(format!("/proc/{}/ns/net", container.pid)).unwrap().display().to_string()
+    fs::read_link(format!("/proc/{}/ns/net", container.pid))
+        .unwrap()
+        .display()
+        .to_string()
 }
 
 #[test]
@@ -225,7 +258,9 @@ fn network_host_is_the_hosts_own() {
     let a = host.run("a", "--net host");
     let own = host.program("readlink", &["/proc/self/ns/net"]).ok();
     assert_eq!(namespace(&a), own.text());
-    host.z("run --rm --net=host --rootfs / -- ip -br addr").ok().prints(&["eth0", HOST_V4]);
+    host.z("run --rm --net=host --rootfs / -- ip -br addr")
+        .ok()
+        .prints(&["eth0", HOST_V4]);
 }
 
 #[test]
@@ -252,7 +287,9 @@ fn network_container_is_anothers() {
     assert_eq!(namespace(&a), namespace(&by_id));
     let _outside = Server::start(&host.outside, "outside", PORT);
     sees(&b.net, OUTSIDE_V4, "outside", HOST_V4);
-    host.z("exec b ip -br addr show dev eth0").ok().prints(&[&a.v4().to_string()]);
+    host.z("exec b ip -br addr show dev eth0")
+        .ok()
+        .prints(&[&a.v4().to_string()]);
 }
 
 #[test]
@@ -291,9 +328,15 @@ fn a_container_on_several_networks_is_on_each() {
 fn addresses_given_are_borne() {
     let host = Host::new();
     dual_stack(&host, "n", 10, "");
-    let a = host.run("a", "--net n --ip 10.10.0.50 --ip6 fd00:10::50 --mac-address 02:42:0a:0a:00:32");
+    let a = host.run(
+        "a",
+        "--net n --ip 10.10.0.50 --ip6 fd00:10::50 --mac-address 02:42:0a:0a:00:32",
+    );
     assert_eq!((a.v4(), a.v6()), (ip("10.10.0.50"), ip("fd00:10::50")));
-    assert_eq!(a.net.ip_json(&["link", "show", "dev", "eth0"])[0]["address"], "02:42:0a:0a:00:32");
+    assert_eq!(
+        a.net.ip_json(&["link", "show", "dev", "eth0"])[0]["address"],
+        "02:42:0a:0a:00:32"
+    );
     let _server = Server::start(&a.net, "a", PORT);
     sees(&host.net, a.v4(), "a", "10.10.0.1");
     sees(&host.net, a.v6(), "a", "fd00:10::1");

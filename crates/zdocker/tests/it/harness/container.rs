@@ -62,7 +62,9 @@ impl Host {
     fn process_with(variable: &str) -> u32 {
         let marked = |pid: &u32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+            environment
+                .split(|byte| *byte == 0)
+                .any(|entry| entry == variable.as_bytes())
         };
         until_some(&format!("a process with {variable} in its environment"), || {
             processes().find(marked)
@@ -72,7 +74,9 @@ impl Host {
 
 /// The process ids of the machine.
 fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// Whether `text` is an id: 64 hexadecimal digits.

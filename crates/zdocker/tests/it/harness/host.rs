@@ -173,14 +173,20 @@ impl Drop for Host {
         let removed = within(PATIENCE, || cgroups.iter().all(|cgroup| remove_cgroup(cgroup).is_ok()));
         // A second panic would end the whole test program without a word about the first.
         assert!(thread::panicking() || ended, "the processes of the host do not end");
-        assert!(thread::panicking() || removed, "the host's control groups cannot be removed: {cgroups:?}");
+        assert!(
+            thread::panicking() || removed,
+            "the host's control groups cannot be removed: {cgroups:?}"
+        );
     }
 }
 
 /// The command as a person would type it.
 fn show(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    words.map(|word| OsString::from(word).to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| OsString::from(word).to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Makes one control group in each hierarchy of the machine.
@@ -247,7 +253,13 @@ fn start_init(cgroups: &[PathBuf]) -> Child {
                 command.pre_exec(|| {
                     // The kernel then reaps the orphans that fall to process 1.
                     signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
-                    Ok(mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)?)
+                    Ok(mount(
+                        Some("proc"),
+                        "/proc",
+                        Some("proc"),
+                        MsFlags::empty(),
+                        None::<&str>,
+                    )?)
                 });
             }
             command.spawn().unwrap_or_else(|e| panic!("cannot start busybox: {e}"))

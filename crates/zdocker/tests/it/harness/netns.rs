@@ -32,7 +32,9 @@ impl NetNs {
 
     /// The one behind a file such as `/proc/PID/ns/net`.
     pub(crate) fn open(path: &str) -> Self {
-        NetNs(Arc::new(File::open(path).unwrap_or_else(|e| panic!("{path}: {e}")).into()))
+        NetNs(Arc::new(
+            File::open(path).unwrap_or_else(|e| panic!("{path}: {e}")).into(),
+        ))
     }
 
     /// Runs `work` in this namespace. A socket made there stays there, whoever uses it.

@@ -27,6 +27,11 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Runs `zdocker ARGS` at a terminal of 100 columns and 30 rows.
     pub(crate) fn open(host: &Host, args: &[&str]) -> Self {
+        Terminal::of(host, host.zdocker_command(args))
+    }
+
+    /// Runs `command`, one of `host`, at such a terminal.
+    pub(crate) fn of(host: &Host, mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 30,
             ws_col: 100,
@@ -34,7 +39,6 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).unwrap();
-        let mut command: Command = host.zdocker_command(args);
         command
             .env("TERM", "xterm")
             .stdin(pty.slave.try_clone().unwrap())

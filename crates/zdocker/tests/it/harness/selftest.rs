@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::{HOST_V4, HOST_V6, Host, NEIGHBOUR_V4, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, Snapshot, UdpFlow};
-use super::{does_not_reach, ip, reaches};
+use super::{Terminal, does_not_reach, ip, reaches};
 
 #[test]
 fn outside_and_host_reach_each_other() {
@@ -21,7 +21,11 @@ fn outside_and_host_reach_each_other() {
             (&neighbour, HOST_V4, "host", NEIGHBOUR_V4),
         ] {
             let answer = reaches(from, proto, (ip(to), 7000));
-            assert_eq!((answer.server.as_str(), answer.source), (server, ip(source)), "{to} by {proto:?}");
+            assert_eq!(
+                (answer.server.as_str(), answer.source),
+                (server, ip(source)),
+                "{to} by {proto:?}"
+            );
         }
         does_not_reach(&host.net, proto, (ip(OUTSIDE_V4), 7001));
     }
@@ -33,7 +37,8 @@ fn a_dropped_packet_is_an_answer_that_does_not_come() {
     let _server = Server::start(&host.net, "host", 7000);
     let flow = UdpFlow::open(&host.outside, (ip(HOST_V4), 7000).into());
     assert_eq!(flow.answer().server, "host");
-    host.net.nft("table inet test { chain input { type filter hook input priority 0; iifname eth0 drop; }; }");
+    host.net
+        .nft("table inet test { chain input { type filter hook input priority 0; iifname eth0 drop; }; }");
     flow.is_silent();
     for proto in [Proto::Tcp, Proto::Udp] {
         does_not_reach(&host.outside, proto, (ip(HOST_V4), 7000));
@@ -53,7 +58,8 @@ fn a_snapshot_sees_every_kind_of_change() {
         let diff = before.diff(&Snapshot::take(&host));
         assert!(diff.contains(what), "{what:?} is not in:\n{diff}");
     };
-    host.net.ip("link add br1 type bridge\naddr add 10.1.0.1/24 dev br1\nlink set br1 up");
+    host.net
+        .ip("link add br1 type bridge\naddr add 10.1.0.1/24 dev br1\nlink set br1 up");
     sees("+ link br1 kind bridge");
     sees("+ address 10.1.0.1/24 of br1");
     sees("+ route -4 broadcast 10.1.0.255");
@@ -61,9 +67,11 @@ fn a_snapshot_sees_every_kind_of_change() {
     assert!(!before.diff(&Snapshot::take(&host)).contains("zdocker"));
     host.net.nft("add element inet zdocker ports { 80 }");
     sees("+ element inet zdocker ports: 80");
-    host.net.nft("table ip other { chain c { type filter hook input priority 0; policy drop; }; }");
+    host.net
+        .nft("table ip other { chain c { type filter hook input priority 0; policy drop; }; }");
     sees("+ nft chain");
-    host.net.run(|| std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap());
+    host.net
+        .run(|| std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap());
     sees("+ switch net/ipv4/conf/all/route_localnet = 1");
     host.program("mount", &["-t", "tmpfs", "tmpfs", "/mnt"]).ok();
     sees("+ mount / /mnt");
@@ -83,14 +91,78 @@ fn a_snapshot_sees_every_kind_of_change() {
 #[test]
 fn commands_of_a_host_see_its_processes_mounts_and_network_alone() {
     let host = Host::new();
-    let shown = host.program("sh", &["-c", "echo /proc/[0-9]*; ip -br link; cat; exit 3"]).exits(3);
-    let pids = shown.stdout.split_whitespace().filter(|word| word.starts_with("/proc/")).count();
-    assert!((2..=3).contains(&pids), "process 1, the shell, perhaps its child: {}", shown.stdout);
+    let shown = host
+        .program("sh", &["-c", "echo /proc/[0-9]*; ip -br link; cat; exit 3"])
+        .exits(3);
+    let pids = shown
+        .stdout
+        .split_whitespace()
+        .filter(|word| word.starts_with("/proc/"))
+        .count();
+    assert!(
+        (2..=3).contains(&pids),
+        "process 1, the shell, perhaps its child: {}",
+        shown.stdout
+    );
     shown.prints(&["eth0", "lo"]);
-    let listing = host.program("sh", &["-c", "ls -d /sys/fs/cgroup/*/*/ /sys/fs/cgroup/*/ | grep -c zdocker-test"]);
+    let listing = host.program(
+        "sh",
+        &[
+            "-c",
+            "ls -d /sys/fs/cgroup/*/*/ /sys/fs/cgroup/*/ | grep -c zdocker-test",
+        ],
+    );
     assert_eq!(listing.exits(1).text(), "0");
     let fed = host.finish(host.command("cat", &[]), "as it was given");
     assert_eq!(fed.ok().stdout, "as it was given");
     let mut killed = host.command("sh", &["-c", "kill -9 $$"]);
     assert!(!host.spawn(&mut killed).unwrap().wait().unwrap().success());
+}
+
+#[test]
+fn a_terminal_has_a_size_and_sends_signals() {
+    let host = Host::new();
+    let mut terminal = Terminal::of(
+        &host,
+        host.command("sh", &["-c", "stty size; stty raw; echo raw; cat; exit 4"]),
+    );
+    assert!(terminal.shows("raw").contains("30 100"));
+    assert!(!terminal.is_cooked());
+    terminal.types("as it is");
+    terminal.shows("as it is");
+    drop(terminal);
+    let mut terminal = Terminal::of(
+        &host,
+        host.command("sh", &["-c", "trap 'exit 5' INT; echo ready; cat; exit 6"]),
+    );
+    terminal.shows("ready");
+    assert!(terminal.is_cooked());
+    terminal.types("\x03");
+    assert_eq!(terminal.status(), 5);
+}
+
+#[test]
+fn a_program_can_be_killed_at_a_system_call() {
+    let host = Host::new();
+    let kill_at = |number: usize| {
+        let inject = format!("inject=mkdir:signal=KILL:when={number}");
+        let directory = host.scratch().join("made").join(number.to_string());
+        let words = [
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &inject,
+            "mkdir",
+            "-p",
+            directory.to_str().unwrap(),
+        ];
+        host.program("strace", &words).status
+    };
+    if host.program("sh", &["-c", "command -v strace"]).status != 0 {
+        super::skipped("strace is not installed");
+        return;
+    }
+    assert_eq!((kill_at(1), kill_at(99)), (137, 0));
 }

@@ -50,7 +50,11 @@ impl Snapshot {
 
     /// The lines that start with `prefix`.
     pub(crate) fn lines(&self, prefix: &str) -> Vec<&str> {
-        self.0.iter().map(String::as_str).filter(|line| line.starts_with(prefix)).collect()
+        self.0
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.starts_with(prefix))
+            .collect()
     }
 
     /// Checks that `host` is as it was when this snapshot was taken. Processes and namespaces end a moment after their
@@ -75,8 +79,12 @@ fn links(host: &Host, lines: &mut BTreeSet<String>) {
         let name = text("ifname");
         let (mtu, kind) = (&link["mtu"], link["linkinfo"]["info_kind"].as_str().unwrap_or("-"));
         let (mac, master) = (text("address"), text("master"));
-        let up = link["flags"].as_array().is_some_and(|flags| flags.contains(&"UP".into()));
-        lines.insert(format!("link {name} kind {kind} mac {mac} mtu {mtu} master {master} up {up}"));
+        let up = link["flags"]
+            .as_array()
+            .is_some_and(|flags| flags.contains(&"UP".into()));
+        lines.insert(format!(
+            "link {name} kind {kind} mac {mac} mtu {mtu} master {master} up {up}"
+        ));
         for address in link["addr_info"].as_array().into_iter().flatten() {
             let local = address["local"].as_str().unwrap_or("-");
             lines.insert(format!("address {local}/{} of {name}", address["prefixlen"]));
@@ -86,7 +94,10 @@ fn links(host: &Host, lines: &mut BTreeSet<String>) {
 
 fn routes(host: &Host, lines: &mut BTreeSet<String>) {
     for family in ["-4", "-6"] {
-        for (what, args) in [("route", &["route", "show", "table", "all"][..]), ("rule", &["rule", "show"])] {
+        for (what, args) in [
+            ("route", &["route", "show", "table", "all"][..]),
+            ("rule", &["rule", "show"]),
+        ] {
             let shown = host.net.output("ip", &[&[family], args].concat(), "");
             lines.extend(shown.lines().map(|line| format!("{what} {family} {}", line.trim_end())));
         }
@@ -107,7 +118,11 @@ fn firewall(host: &Host, lines: &mut BTreeSet<String>) {
             lines.insert(format!("nft {kind} {content}"));
         } else {
             for element in content["elem"].as_array().into_iter().flatten() {
-                lines.insert(format!("element {} zdocker {}: {element}", text("family"), text("name")));
+                lines.insert(format!(
+                    "element {} zdocker {}: {element}",
+                    text("family"),
+                    text("name")
+                ));
             }
         }
     }
@@ -118,10 +133,15 @@ fn switches(host: &Host, lines: &mut BTreeSet<String>) {
         host.net.run(|| {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             let named = entries.map(|entry| (entry.path(), fs::read_to_string(entry.path())));
-            named.filter_map(|(path, value)| Some((path, value.ok()?))).collect::<Vec<_>>()
+            named
+                .filter_map(|(path, value)| Some((path, value.ok()?)))
+                .collect::<Vec<_>>()
         })
     };
-    for (family, scope) in ["ipv4", "ipv6"].into_iter().flat_map(|f| ["all", "default", "lo", "eth0"].map(|s| (f, s))) {
+    for (family, scope) in ["ipv4", "ipv6"]
+        .into_iter()
+        .flat_map(|f| ["all", "default", "lo", "eth0"].map(|s| (f, s)))
+    {
         for (path, value) in read(&format!("/proc/sys/net/{family}/conf/{scope}")) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             // Turning forwarding on also turns the acceptance of redirects off.

@@ -146,7 +146,8 @@ impl UdpFlow {
     /// Asks, and asks again as packets may be lost, until an answer comes or `patience` is over.
     pub(crate) fn ask(&self, patience: Duration) -> io::Result<Answer> {
         let start = Instant::now();
-        self.0.set_read_timeout(Some(patience.min(Duration::from_millis(250))))?;
+        self.0
+            .set_read_timeout(Some(patience.min(Duration::from_millis(250))))?;
         loop {
             let mut buffer = [0; 128];
             match self.0.send(b"who are you").and_then(|_| self.0.recv(&mut buffer)) {
@@ -162,7 +163,8 @@ impl UdpFlow {
     /// The answer that must come.
     #[track_caller]
     pub(crate) fn answer(&self) -> Answer {
-        self.ask(PATIENCE).unwrap_or_else(|e| panic!("no answer in the UDP flow: {e}"))
+        self.ask(PATIENCE)
+            .unwrap_or_else(|e| panic!("no answer in the UDP flow: {e}"))
     }
 
     /// Checks that no answer comes, and nothing late is left from before.

@@ -1,5 +1,6 @@
-//! Waiting for what happens in another process and sends no event.
+//! Waiting for what happens in another process and sends no event; and saying that a test cannot be run here.
 
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,4 +35,10 @@ pub(crate) fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 #[track_caller]
 pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(PATIENCE, condition), "waited {PATIENCE:?} in vain: {what}");
+}
+
+/// Says that the test of the calling thread is skipped, and why, past the capturing of output.
+pub(crate) fn skipped(why: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
