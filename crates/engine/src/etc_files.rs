@@ -98,10 +98,6 @@ fn host_resolv_conf_from(file: &Path, upstream: &Path) -> String {
 ///
 /// # Errors
 /// As writing files.
-<<<<<<< HEAD
-pub fn write(_: &ContainerPaths, _hosts: &str, _hostname: &str, _resolv_conf: &str) -> io::Result<()> {
-    unimplemented!()
-=======
 pub fn write(
     paths: &ContainerPaths,
     hosts: &str,
@@ -176,5 +172,4 @@ mod tests {
             ""
         );
     }
->>>>>>> box
 }

@@ -67,13 +67,16 @@ impl Signal {
             "IOT" => "ABRT",
             other => other,
         };
-        let signal: nix::sys::signal::Signal = format!("SIG{name}").parse().map_err(|_| invalid())?;
+        let signal: nix::sys::signal::Signal =
+            format!("SIG{name}").parse().map_err(|_| invalid())?;
         Ok(Self(signal as i32))
     }
 
     /// The signal of that number, if there is one.
     pub fn from_number(number: i32) -> Option<Self> {
-        (1..=libc::SIGRTMAX()).contains(&number).then_some(Self(number))
+        (1..=libc::SIGRTMAX())
+            .contains(&number)
+            .then_some(Self(number))
     }
 
     /// Its number.
@@ -135,7 +138,9 @@ impl ProcessRef {
             Err(error) => return Err(self.error("open", error.into())),
         };
         // Only a descriptor that is held keeps the id from being given away again: compare after opening.
-        Ok(Self::of(self.pid).is_ok_and(|now| now == self).then_some(fd))
+        Ok(Self::of(self.pid)
+            .is_ok_and(|now| now == self)
+            .then_some(fd))
     }
 
     /// Sends `signal`; false when the process is gone.
@@ -152,7 +157,8 @@ impl ProcessRef {
     fn send_to(self, pidfd: &OwnedFd, signal: Signal) -> Result<bool, SignalError> {
         let (fd, no_info) = (pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
         // SAFETY: the descriptor is open; a null siginfo means that the kernel fills it in like kill(2).
-        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
         match Errno::result(sent) {
             Ok(_) => Ok(true),
             Err(Errno::ESRCH) => Ok(false),
@@ -243,7 +249,9 @@ mod tests {
         check("RTMIN", libc::SIGRTMIN());
         check("SIGRTMIN+3", libc::SIGRTMIN() + 3);
         check("rtmax-1", libc::SIGRTMAX() - 1);
-        for wrong in ["", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG"] {
+        for wrong in [
+            "", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG",
+        ] {
             assert!(Signal::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -259,15 +267,10 @@ mod tests {
 
     #[test]
     fn a_deaf_process_is_killed_after_the_grace_period() {
-<<<<<<< HEAD
-        let (mut child, process) = sleeper("trap '' TERM; while :; do sleep 100; done");
-        process.stop(Signal::TERM, Duration::from_millis(100)).unwrap();
-=======
         let (mut child, process) = sleeper("trap '' TERM; echo; while :; do sleep 100; done");
         process
             .stop(Signal::TERM, Duration::from_millis(100))
             .unwrap();
->>>>>>> box
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 

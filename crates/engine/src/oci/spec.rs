@@ -95,10 +95,6 @@ impl Host {
 ///
 /// # Errors
 /// When the user is unknown in the container, or a file cannot be read or written.
-<<<<<<< HEAD
-pub fn write_bundle(_spec: &ContainerSpec, _paths: &ContainerPaths, _netns: Option<&Path>) -> Result<(), BundleError> {
-    unimplemented!()
-=======
 pub fn write_bundle(
     spec: &ContainerSpec,
     paths: &ContainerPaths,
@@ -276,5 +272,4 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleErro
         path: path.clone(),
         source,
     }
->>>>>>> box
 }

@@ -48,24 +48,9 @@ pub trait Runtime {
     /// Kills what is left of the container and removes its cgroup and the runtime's state. "Already gone" is success.
     fn delete(&mut self) -> Result<(), RuntimeError>;
 
-<<<<<<< HEAD
-    /// Runs one more process in a started container. The process is a child of the calling process, or of the runtime
-    /// program's, according to [`ExecHandle`].
-    fn exec(&mut self, process: &ExecProcess, stdio: ProcessStdio) -> Result<ExecHandle, RuntimeError>;
-}
-
-/// How the end of an exec'd process is waited for.
-#[derive(Debug)]
-pub enum ExecHandle {
-    /// The process itself is a child of this process.
-    Process(Pid),
-    /// The runtime program waits for it, and ends with its exit status.
-    Program(std::process::Child),
-=======
     /// Runs one more process in a started container. It is a child of the calling process or adopted by it, which for
     /// that becomes a subreaper.
     fn exec(&mut self, process: &Process, stdio: ProcessStdio) -> Result<Pid, RuntimeError>;
->>>>>>> box
 }
 
 /// The runtime of a container: the program `runtime` when given, else the embedded one.

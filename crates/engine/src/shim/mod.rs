@@ -57,7 +57,10 @@ impl Launcher {
     ///
     /// # Errors
     /// [`ShimError::Runtime`] with the exit status for the user when the container does not start.
-    pub fn start(self, _request: &StartRequest) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
+    pub fn start(
+        self,
+        _request: &StartRequest,
+    ) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
         unimplemented!()
     }
 }
