@@ -11,7 +11,8 @@ use zdocker_net::names::NameError;
 use zdocker_net::spec::SpecError;
 
 use crate::config::ConfigError;
-use crate::oci::BundleError;
+use crate::exec::ExecError;
+use crate::oci::spec::BundleError;
 use crate::rootfs::RootfsError;
 use crate::runtime::RuntimeError;
 use crate::shim::ShimError;
@@ -97,6 +98,8 @@ pub enum EngineError {
     Signal(#[from] SignalError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
 }
 
 fn endpoints(count: usize) -> String {
@@ -106,12 +109,12 @@ fn endpoints(count: usize) -> String {
 impl EngineError {
     /// The exit status of `run` and `exec`, as Docker's: 127 and 126 when the command cannot be run, else 125.
     pub fn exit_status(&self) -> u8 {
-        let runtime = match self {
-            EngineError::Runtime(error) | EngineError::Shim(ShimError::Runtime(error)) => Some(error),
-            _ => None,
+        let status = match self {
+            EngineError::Runtime(error) | EngineError::Shim(ShimError::Runtime(error)) => error.exit_status(),
+            EngineError::Exec(error) => error.exit_status(),
+            _ => 125,
         };
-        // Runtime errors are 125 to 127.
-        runtime.map_or(125, |error| error.exit_status() as u8)
+        u8::try_from(status).unwrap_or(125)
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EngineError {

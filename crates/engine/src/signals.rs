@@ -104,6 +104,18 @@ fn real_time(name: &str) -> Option<i32> {
     Some(libc::SIGRTMAX() - i32::from(offset))
 }
 
+impl From<zdocker_host::process::ProcessId> for ProcessRef {
+    fn from(id: zdocker_host::process::ProcessId) -> Self {
+        ProcessRef { pid: id.pid, start_time: id.start_time }
+    }
+}
+
+impl From<ProcessRef> for zdocker_host::process::ProcessId {
+    fn from(process: ProcessRef) -> Self {
+        Self { pid: process.pid, start_time: process.start_time }
+    }
+}
+
 impl ProcessRef {
     /// The process that has the id `pid` now.
     ///

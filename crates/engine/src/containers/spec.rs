@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zdocker_net::names::Id;
 
 /// A container as it was asked for: everything that is needed to start it, again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,20 @@ pub struct ContainerSpec {
     pub runtime: Option<PathBuf>,
     /// Name servers for the container, in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// Which network namespace it gets.
+    pub namespace: NamespaceChoice,
+}
+
+/// Which network namespace a container gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamespaceChoice {
+    /// One of its own.
+    Own,
+    /// The host's.
+    Host,
+    /// That of the container with this identifier.
+    Container(Id),
 }
 
 /// Where a container's root file system comes from.

@@ -56,7 +56,7 @@ impl Engine {
     /// Takes away networks that were being created or removed by a process that died. To be called with the networks'
     /// lock held, so that nobody alive is at them.
     pub(super) fn finish_half_done_networks(&mut self) -> Result<(), EngineError> {
-        for record in self.store.read(Records::half_done_networks)? {
+        for record in self.store.read(|records| records.half_done_networks())? {
             self.take_network_away(&record.network)?;
         }
         Ok(())
@@ -64,7 +64,7 @@ impl Engine {
 
     /// The same, where the lock is not held yet.
     pub(crate) fn settle_networks(&mut self) -> Result<(), EngineError> {
-        if self.store.read(Records::half_done_networks)?.is_empty() {
+        if self.store.read(|records| records.half_done_networks())?.is_empty() {
             return Ok(());
         }
         let _lock = self.lock_networks()?;

@@ -52,6 +52,11 @@ pub fn spawn(_command: Command, _paths: &ContainerPaths) -> Result<Launcher, Shi
 }
 
 impl Launcher {
+    /// The shim.
+    pub fn process(&self) -> ProcessRef {
+        unimplemented!()
+    }
+
     /// Creates and starts the container. Dropping the launcher instead makes the shim end without a trace, and without
     /// calling its closure... only a launcher that is killed does that.
     ///
