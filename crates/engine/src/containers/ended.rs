@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use zdocker_host::process::ProcessId;
 use zdocker_host::store::{ContainerRecord, ContainerState};
 use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
@@ -80,11 +81,17 @@ impl Engine {
         Ok(settled)
     }
 
-    fn settle_container(&mut self, record: &ContainerRecord) -> Result<bool, EngineError> {
-        let alive = |process: &zdocker_host::process::ProcessId| process.is_alive().unwrap_or(true);
+    /// Whether nobody is at a container that is not settled, and it does not run.
+    pub(crate) fn is_dead(&self, record: &ContainerRecord) -> bool {
+        // Who cannot be asked is taken for alive.
+        let alive = |process: &ProcessId| process.is_alive().unwrap_or(true);
         let this_boot = record.boot.as_deref() == Some(&self.boot);
         let runs = record.state == ContainerState::Running && record.process.as_ref().is_some_and(alive);
-        if this_boot && (record.owner.as_ref().is_some_and(alive) || runs) {
+        !this_boot || !(record.owner.as_ref().is_some_and(alive) || runs)
+    }
+
+    fn settle_container(&mut self, record: &ContainerRecord) -> Result<bool, EngineError> {
+        if !self.is_dead(record) {
             return Ok(false);
         }
         let me = self.me;
