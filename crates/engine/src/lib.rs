@@ -10,3 +10,6 @@ pub mod runtime;
 pub mod shim;
 pub mod signals;
 pub mod terminal;
+
+#[cfg(test)]
+mod test_support;
