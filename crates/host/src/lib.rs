@@ -7,6 +7,7 @@ mod apply;
 mod kernel;
 pub mod netlink;
 pub mod netns;
+mod nft;
 pub mod process;
 pub mod sysctl;
 
