@@ -4,12 +4,18 @@
 //! say may be there ([`Kernel::remove`]). It speaks netlink itself, so no other program is needed.
 
 mod apply;
+mod conntrack;
+mod execute;
 mod kernel;
 pub mod netlink;
 pub mod netns;
 mod nft;
+mod observe;
 pub mod process;
+mod remove;
 pub mod sysctl;
 
-pub use apply::{ApplyError, RemoveFailure, StepError, Watch};
-pub use kernel::{Kernel, ObserveError};
+pub use apply::{ApplyError, StepError, Watch};
+pub use kernel::Kernel;
+pub use observe::ObserveError;
+pub use remove::RemoveFailure;

@@ -232,12 +232,12 @@ impl Rule {
     }
 
     /// Goes on if what is loaded is in the set.
-    pub(super) fn is_in(self, set: &str) -> Self {
+    pub(super) fn in_set(self, set: &str) -> Self {
         self.lookup(set, |_| {})
     }
 
     /// Goes on if what is loaded is not in the set.
-    pub(super) fn is_not_in(self, set: &str) -> Self {
+    pub(super) fn not_in_set(self, set: &str) -> Self {
         const NFT_LOOKUP_F_INV: u32 = 1;
         self.lookup(set, |m| {
             m.be32(5, NFT_LOOKUP_F_INV);
@@ -245,7 +245,7 @@ impl Rule {
     }
 
     /// Goes on if what is loaded is in the nameless set with this number in the batch.
-    pub(super) fn is_in_nameless(self, id: u32) -> Self {
+    pub(super) fn in_nameless_set(self, id: u32) -> Self {
         self.lookup(NAMELESS_SET, |m| {
             m.be32(4, id);
         })

@@ -3,7 +3,7 @@
 use zdocker_net::firewall::Table;
 
 use super::batch::{NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE, begin, end, push};
-use super::element::{write_element, write_list};
+use super::element::{NFTA_SET_ELEM_DATA, write_element, write_list};
 use super::expr::{NAMELESS_MAP, NAMELESS_SET, Rule};
 use super::table::{self, CT_STATE_BITS, Chain, Gives, IFNAME, INTEGER_16_BYTES, Nameless, Set, Type};
 use crate::netlink::message::{APPEND, CREATE, EXCL, Requests, Writer};
@@ -200,7 +200,7 @@ fn push_nameless(requests: &mut Requests, table: Table, set: &Nameless) {
             for (key, verdict) in &set.elements {
                 write_element(m, key, |m| {
                     if let Some(verdict) = verdict {
-                        verdict.write(m);
+                        m.nested(NFTA_SET_ELEM_DATA, |m| verdict.write(m));
                     }
                 });
             }

@@ -211,8 +211,8 @@ pub(super) fn inet_chains() -> Vec<Chain> {
             .equals(&RTN_LOCAL.to_ne_bytes())
             .verdict(Verdict::Goto("publish"))
     };
-    let same4 = |rule: Rule| rule.ipv4().load(IP_SADDR).load(IP_DADDR).is_in("same4");
-    let same6 = |rule: Rule| rule.ipv6().load(IP6_SADDR).load(IP6_DADDR).is_in("same6");
+    let same4 = |rule: Rule| rule.ipv4().load(IP_SADDR).load(IP_DADDR).in_set("same4");
+    let same6 = |rule: Rule| rule.ipv6().load(IP6_SADDR).load(IP6_DADDR).in_set("same6");
     let mut lo = [0; 16];
     lo[..2].copy_from_slice(b"lo");
     let loopback6 = std::net::Ipv6Addr::LOCALHOST.octets();
@@ -257,12 +257,12 @@ pub(super) fn inet_chains() -> Vec<Chain> {
                     .load(IP_SADDR_FIRST)
                     .equals(&[127])
                     .load(OIFNAME)
-                    .is_in("bridges")
+                    .in_set("bridges")
                     .masquerade(),
                 same4(rule()).verdict(Verdict::Return),
                 same6(rule()).verdict(Verdict::Return),
-                rule().ipv4().load(IP_SADDR).is_in("masq4").masquerade(),
-                rule().ipv6().load(IP6_SADDR).is_in("masq6").masquerade(),
+                rule().ipv4().load(IP_SADDR).in_set("masq4").masquerade(),
+                rule().ipv6().load(IP6_SADDR).in_set("masq6").masquerade(),
             ],
         ),
         chain(
@@ -271,14 +271,14 @@ pub(super) fn inet_chains() -> Vec<Chain> {
             [
                 rule().load(CT_STATE).verdict_of_nameless(CT_STATE_MAP),
                 rule().load(IIFNAME).load(OIFNAME).verdict_of("links"),
-                rule().load(IIFNAME).is_in("internal").verdict(Verdict::Drop),
-                rule().load(OIFNAME).is_in("internal").verdict(Verdict::Drop),
+                rule().load(IIFNAME).in_set("internal").verdict(Verdict::Drop),
+                rule().load(OIFNAME).in_set("internal").verdict(Verdict::Drop),
                 rule()
                     .load(OIFNAME)
-                    .is_in("bridges")
+                    .in_set("bridges")
                     .ct_status_dnat()
                     .verdict(Verdict::Accept),
-                rule().load(OIFNAME).is_in("bridges").verdict(Verdict::Drop),
+                rule().load(OIFNAME).in_set("bridges").verdict(Verdict::Drop),
             ],
         ),
     ]
@@ -307,7 +307,7 @@ pub(super) fn bridge_chains() -> Vec<Chain> {
             .load(IIFNAME)
             .load(ETHER_SADDR)
             .load(address);
-        ours.is_in(pins).verdict(Verdict::Accept)
+        ours.in_set(pins).verdict(Verdict::Accept)
     };
     vec![
         chain(
@@ -320,11 +320,11 @@ pub(super) fn bridge_chains() -> Vec<Chain> {
                     .load(IIFNAME)
                     .load(ETHER_SADDR)
                     .load(ARP_SADDR_IP)
-                    .is_in("pins4")
+                    .in_set("pins4")
                     .load(IIFNAME)
                     .load(ARP_SADDR_ETHER)
                     .load(ARP_SADDR_IP)
-                    .is_in("pins4")
+                    .in_set("pins4")
                     .verdict(Verdict::Accept),
                 rule().verdict(Verdict::Drop),
             ],
@@ -343,12 +343,12 @@ pub(super) fn bridge_chains() -> Vec<Chain> {
             None,
             [
                 from_port(rule(), DHCPV6_SERVER),
-                icmpv6().is_in_nameless(ROUTER_MESSAGES).verdict(Verdict::Drop),
+                icmpv6().in_nameless_set(ROUTER_MESSAGES).verdict(Verdict::Drop),
                 icmpv6()
                     .equals(&[ND_NEIGHBOR_ADVERT])
                     .load(IIFNAME)
                     .load(ND_TARGET)
-                    .is_not_in("targets6")
+                    .not_in_set("targets6")
                     .verdict(Verdict::Drop),
                 pinned(&ETHERTYPE_IPV6, IP6_SADDR, "pins6"),
                 rule().verdict(Verdict::Drop),
@@ -365,7 +365,7 @@ pub(super) fn bridge_chains() -> Vec<Chain> {
         chain(
             "prerouting",
             Some(("filter", PREROUTING, BRIDGE_FIRST)),
-            [rule().load(IIFNAME).is_in("ports").verdict(Verdict::Goto("guard"))],
+            [rule().load(IIFNAME).in_set("ports").verdict(Verdict::Goto("guard"))],
         ),
     ]
 }
