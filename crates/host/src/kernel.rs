@@ -1,0 +1,42 @@
+//! The network of the machine that zdocker runs on, reached by netlink.
+
+use crate::netlink::{NetlinkError, Socket, Subsystem};
+use crate::sysctl;
+
+/// The network of the namespace that the calling thread is in when a socket is first needed.
+#[derive(Default)]
+pub struct Kernel {
+    route: Option<Socket>,
+    netfilter: Option<Socket>,
+    ipv6: Option<bool>,
+}
+
+impl Kernel {
+    /// Opens nothing yet: sockets are opened when first needed, and kept.
+    pub fn new() -> Self {
+        Kernel::default()
+    }
+
+    pub(crate) fn route(&mut self) -> Result<&mut Socket, NetlinkError> {
+        open_once(&mut self.route, Subsystem::Route)
+    }
+
+    pub(crate) fn netfilter(&mut self) -> Result<&mut Socket, NetlinkError> {
+        open_once(&mut self.netfilter, Subsystem::Netfilter)
+    }
+
+    /// Whether the kernel has IPv6 at all.
+    pub(crate) fn has_ipv6(&mut self) -> bool {
+        *self.ipv6.get_or_insert_with(sysctl::has_ipv6)
+    }
+}
+
+fn open_once(socket: &mut Option<Socket>, subsystem: Subsystem) -> Result<&mut Socket, NetlinkError> {
+    if socket.is_none() {
+        *socket = Some(Socket::open(subsystem)?);
+    }
+    socket.as_mut().ok_or_else(|| NetlinkError::Open {
+        subsystem,
+        source: std::io::ErrorKind::NotFound.into(),
+    })
+}
