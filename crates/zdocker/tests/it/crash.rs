@@ -235,7 +235,7 @@ fn a_container_outlives_the_command_that_started_it() {
 fn a_bridge_that_somebody_deleted_is_mended() {
     let host = Host::new();
     host.z("network create --subnet 10.1.0.0/24 n").ok();
-    host.net.ip("link del n");
+    host.net.ip("link del dev n");
     host.z("system check --repair").ok();
     let c = host.run("c", "--net n -p 8080:80");
     let _server = Server::start(&c.net, "c", 80);

@@ -316,7 +316,7 @@ fn rm_succeeds_when_the_bridge_is_gone() {
     host.z("network create --subnet 10.6.0.0/24 other").ok();
     let before = Snapshot::take(&host);
     host.z("network create --subnet 10.7.0.0/24 n").ok();
-    host.net.ip("link del n");
+    host.net.ip("link del dev n");
     host.z("network rm n").ok();
     before.assert_same(&host);
 }
