@@ -1,8 +1,8 @@
 //! A throw-away host: namespaces that stand for a machine.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ pub(crate) struct Host {
     /// The host's process 1: waits for the end of its input, so it also ends when the test process is killed.
     init: Child,
     mounts: Arc<OwnedFd>,
+    cgroup: Arc<OwnedFd>,
     processes: OwnedFd,
     cgroups: Vec<PathBuf>,
     directory: TempDir,
@@ -51,6 +52,7 @@ impl Host {
             net,
             outside,
             mounts: Arc::new(namespace("mnt")),
+            cgroup: Arc::new(namespace("cgroup")),
             processes: namespace("pid"),
             cgroups,
             directory,
@@ -109,9 +111,14 @@ impl Host {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.net.prepare(&mut command);
-        let mounts = Arc::clone(&self.mounts);
-        // SAFETY: the closure makes one system call and allocates nothing.
-        unsafe { command.pre_exec(move || Ok(setns(&*mounts, CloneFlags::CLONE_NEWNS)?)) };
+        let (mounts, cgroup) = (Arc::clone(&self.mounts), Arc::clone(&self.cgroup));
+        // SAFETY: the closure makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                setns(&*cgroup, CloneFlags::CLONE_NEWCGROUP)?;
+                Ok(setns(&*mounts, CloneFlags::CLONE_NEWNS)?)
+            });
+        }
         command
     }
 
@@ -236,10 +243,17 @@ fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
     fs::remove_dir(cgroup)
 }
 
-/// Starts process 1 of the host in new mount and process namespaces, where `cgroups` are the roots of their hierarchies.
+/// Starts process 1 of the host in new mount, process and control group namespaces, where `cgroups` are the roots of their hierarchies.
 fn start_init(cgroups: &[PathBuf]) -> Child {
     thread::scope(|scope| {
         let starter = scope.spawn(|| {
+            let members = |cgroup: &PathBuf| {
+                OpenOptions::new()
+                    .write(true)
+                    .open(cgroup.join("cgroup.procs"))
+                    .unwrap()
+            };
+            let members = cgroups.iter().map(members).collect::<Vec<_>>();
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID).unwrap();
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
@@ -248,9 +262,13 @@ fn start_init(cgroups: &[PathBuf]) -> Child {
             }
             let mut command = Command::new("/usr/bin/busybox");
             command.arg("cat").stdin(Stdio::piped()).stdout(Stdio::null());
-            // SAFETY: the closure makes two system calls and allocates nothing.
+            // SAFETY: the closure makes system calls and allocates nothing.
             unsafe {
-                command.pre_exec(|| {
+                command.pre_exec(move || {
+                    for mut members in &members {
+                        members.write_all(b"0")?;
+                    }
+                    unshare(CloneFlags::CLONE_NEWCGROUP)?;
                     // The kernel then reaps the orphans that fall to process 1.
                     signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
                     Ok(mount(
