@@ -50,6 +50,9 @@ const TO_THIS_HOST: [Status; 2] = [
     },
 ];
 
+/// A filter with a tuple is refused for both families at once (`ctnetlink_parse_tuple_filter`).
+const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
+
 /// Flows whose status has this value where the mask has ones.
 #[derive(Clone, Copy)]
 struct Status {
@@ -94,9 +97,9 @@ fn count(socket: &mut Socket) -> Result<u32, NetlinkError> {
 fn delete_matching(socket: &mut Socket, ports: &[u16]) -> Result<bool, NetlinkError> {
     let mut requests = Requests::default();
     for port in ports {
-        for status in TO_THIS_HOST {
+        for (family, status) in FAMILIES.into_iter().flat_map(|family| TO_THIS_HOST.map(|status| (family, status))) {
             requests.push(CT_DELETE, 0, |m| {
-                header(m, libc::AF_UNSPEC as u8, 0);
+                header(m, family, 0);
                 write_filter(m, Some(*port));
                 m.be32(CTA_STATUS, status.value).be32(CTA_STATUS_MASK, status.mask);
             });
@@ -130,8 +133,12 @@ fn write_filter(m: &mut Writer, port: Option<u16>) {
 
 /// Reads all UDP flows, and deletes those to the ports.
 fn delete_found(socket: &mut Socket, ports: &[u16]) -> Result<(), NetlinkError> {
+    FAMILIES.into_iter().try_for_each(|family| delete_found_of(socket, family, ports))
+}
+
+fn delete_found_of(socket: &mut Socket, family: u8, ports: &[u16]) -> Result<(), NetlinkError> {
     let dump = socket.dump(CT_GET, |m| {
-        header(m, libc::AF_UNSPEC as u8, 0);
+        header(m, family, 0);
         write_filter(
             m,
             match ports {

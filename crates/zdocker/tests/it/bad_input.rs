@@ -183,7 +183,7 @@ fn networks_that_are_not_there() {
         ],
     );
     not_run(&[
-        ("--net nothing", &["\"nothing\"", "network create"]),
+        ("--net nothing", &["\"nothing\"", "network ls"]),
         ("--net container:nothing", &["nothing", "container"]),
         ("--net there --net nothing", &["nothing"]),
         ("--net there --net there", &["there"]),
