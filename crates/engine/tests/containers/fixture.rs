@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use tempfile::TempDir;
 use zdocker_engine::containers::paths::ContainerPaths;
 use zdocker_engine::containers::spec::{ContainerSpec, RootfsSource};
@@ -229,24 +231,29 @@ pub(crate) struct Typist {
 
 impl Typist {
     pub(crate) fn new(mut command: Command) -> Self {
-        let pty = nix::pty::openpty(None, None).unwrap();
-        let side = |fd: &OwnedFd| fd.try_clone().unwrap();
-        command
-            .stdin(side(&pty.slave))
-            .stdout(side(&pty.slave))
-            .stderr(side(&pty.slave));
-        let terminal = pty.slave.as_raw_fd();
-        // SAFETY: setsid and ioctl may be called between fork and exec; the descriptor is open there too.
+        // Closed on exec, or the programs of other tests would keep the terminal open.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(ptsname_r(&master).unwrap())
+            .unwrap();
+        let side = || slave.try_clone().unwrap();
+        command.stdin(side()).stdout(side()).stderr(side());
+        // SAFETY: setsid and ioctl may be called between fork and exec.
         unsafe {
-            command.pre_exec(move || {
+            command.pre_exec(|| {
                 nix::libc::setsid();
-                nix::libc::ioctl(terminal, nix::libc::TIOCSCTTY, 0);
+                nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0);
                 Ok(())
             })
         };
         let child = command.spawn().unwrap();
         Self {
-            master: File::from(pty.master),
+            master: file(master),
             child,
             screen: String::new(),
         }
@@ -328,4 +335,9 @@ impl TestBox {
         assert_eq!(self.outcome(), outcome);
         self.assert_gone();
     }
+}
+
+fn file(master: PtyMaster) -> File {
+    // SAFETY: the descriptor is given up by its owner.
+    unsafe { File::from_raw_fd(master.into_raw_fd()) }
 }

@@ -12,6 +12,7 @@ use crate::trials;
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = trials![
         exec_is_confined_like_the_container,
+        exec_ignores_no_signal,
         exec_takes_input_and_gives_an_exit_status,
         exec_with_a_terminal,
         exec_in_the_background,
@@ -39,12 +40,12 @@ fn exec_is_confined_like_the_container() {
     let container = TestBox::new(FOR_EVER).with(|spec| spec.env = vec!["A=1".into()]);
     container.start();
     let status = "hostname; pwd; echo $A $B $HOME; id -u; (exit 3); echo fork $?; mount -t tmpfs x /tmp 2>/dev/null || echo no mount; \
-                  grep -E '^(CapEff|CapBnd|CapInh|Seccomp|SigIgn|SigBlk):' /proc/self/status";
+                  grep -E '^(CapEff|CapBnd|CapInh|Seccomp|SigBlk):' /proc/self/status";
     let script = |flags: &[&str]| {
         let output = container.exec(&[flags, &["--", "sh", "-c", status]].concat());
         succeed(output)
     };
-    let common = "fork 3\nno mount\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n\
+    let common = "fork 3\nno mount\nSigBlk:\t0000000000000000\n\
                   CapInh:\t0000000000000000\n";
     let root = format!(
         "testbox\n/\n1 2 /root\n0\n{common}CapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\n"
@@ -54,6 +55,13 @@ fn exec_is_confined_like_the_container() {
         "testbox\n/tmp\n1 3 /home/web\n1000\n{common}CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\n"
     );
     assert_eq!(script(&["-e", "B=3", "-u", "web", "-w", "/tmp"]), web);
+}
+
+fn exec_ignores_no_signal() {
+    let container = TestBox::new(FOR_EVER);
+    container.start();
+    let ignored = container.exec(&["--", "grep", "SigIgn", "/proc/self/status"]);
+    assert_eq!(succeed(ignored), "SigIgn:\t0000000000000000\n");
 }
 
 fn exec_takes_input_and_gives_an_exit_status() {
