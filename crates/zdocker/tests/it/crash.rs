@@ -181,35 +181,49 @@ fn parent(pid: u32) -> Pid {
 }
 
 #[test]
-fn a_killed_shim_leaves_a_container_that_can_be_removed() {
+fn a_container_whose_shim_was_killed_goes_on_and_can_be_stopped_and_removed() {
     let host = Host::new();
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     let before = Snapshot::take(&host);
-    for repair in [false, true] {
+    for stop in [false, true] {
         let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
         let shim = parent(c.pid);
         let name = fs::read_to_string(format!("/proc/{shim}/cmdline")).unwrap();
-        assert!(
-            name.contains("zdocker"),
-            "the parent of the container is its shim, not {name}"
-        );
+        assert!(name.contains("shim"), "the parent of the container is its shim, not {name}");
         kill(shim, Signal::SIGKILL).unwrap();
         until("the shim is gone", || !fs::exists(format!("/proc/{shim}")).unwrap());
-        host.z("ps -a").ok().prints(&["c"]);
-        if repair {
-            host.z("system check --repair").ok();
-            assert!(
-                !host.z("ps").ok().stdout.contains("8080"),
-                "a repaired container does not run"
-            );
+        host.z("system check --repair").ok();
+        host.z("ps").ok().prints(&["Up", "0.0.0.0:8080->80/tcp"]);
+        let server = Server::start(&c.net, "c", 80);
+        assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+        drop((server, c));
+        if stop {
+            host.z("stop -t 0 c").ok();
+            assert_eq!(host.z("ps -q").ok().text(), "");
         }
         host.z("rm -f c").ok();
-        drop(c);
         before.assert_same(&host);
     }
+}
+
+#[test]
+fn a_container_that_ended_without_its_shim_is_found_ended() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    host.z("run --rm --net n --rootfs / -- true").ok();
+    let before = Snapshot::take(&host);
     let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
-    let _server = Server::start(&c.net, "c", 80);
-    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+    let init = Pid::from_raw(i32::try_from(c.pid).unwrap());
+    kill(parent(c.pid), Signal::SIGKILL).unwrap();
+    kill(init, Signal::SIGKILL).unwrap();
+    until("the container is gone", || !fs::exists(format!("/proc/{init}")).unwrap());
+    drop(c);
+    assert_eq!(host.z("ps -q").ok().text(), "");
+    host.z("ps -a").ok().prints(&["Exited", "c"]);
+    // Its port and its address are free.
+    host.run("d", "--net n --ip 10.1.0.9 -p 8080:80");
+    host.z("rm -f c d").ok();
+    before.assert_same(&host);
 }
 
 #[test]

@@ -192,15 +192,24 @@ fn directories(root: &Path, directory: &Path, label: &str, lines: &mut BTreeSet<
     }
 }
 
-fn files(directory: &Path, lines: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+/// What is below one of the roots. The directories that the root itself is divided into stay for good.
+fn files(root: &Path, lines: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_database = [".db", ".db-wal", ".db-shm"].iter().any(|end| name.ends_with(end));
-        if !is_database {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            tree(&entry.path(), lines);
+        } else if !is_database {
             lines.insert(format!("file {}", entry.path().display()));
         }
+    }
+}
+
+fn tree(directory: &Path, lines: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        lines.insert(format!("file {}", entry.path().display()));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            files(&entry.path(), lines);
+            tree(&entry.path(), lines);
         }
     }
 }
