@@ -10,7 +10,10 @@
 )]
 
 mod apt;
+mod demo;
 mod process;
+mod sandbox;
+mod state;
 mod test;
 mod vm;
 
@@ -28,6 +31,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show on a throw-away machine inside this one what zdocker does
+    Demo(demo::Arguments),
     /// Check the formatting, run clippy and run every test
     Test(test::Arguments),
     /// Run a command on a stock Debian kernel in QEMU
@@ -36,6 +41,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
     };

@@ -1,0 +1,123 @@
+//! What a machine has that a container engine could leave behind, to be compared before and after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process;
+
+/// Everything found, by kind: links, addresses, firewall tables, mounts, processes, control groups.
+#[derive(PartialEq)]
+pub(crate) struct State {
+    found: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl State {
+    /// Looks around, from inside the namespaces of this process.
+    ///
+    /// # Errors
+    /// When `ip` or `nft` fail or `/proc` cannot be read.
+    pub(crate) fn observe() -> Result<Self> {
+        let lines = |text: String| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let mut found = BTreeMap::new();
+        let links = process::capture(Command::new("ip").args(["-br", "link"]))?;
+        found.insert(
+            "links",
+            links
+                .lines()
+                .map(|line| first_word(line).to_owned())
+                .collect(),
+        );
+        found.insert(
+            "routes",
+            lines(process::capture(Command::new("ip").args(["-4", "route"]))?),
+        );
+        found.insert(
+            "firewall tables",
+            lines(process::capture(
+                Command::new("nft").args(["list", "tables"]),
+            )?),
+        );
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        found.insert(
+            "mounts",
+            mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(1))
+                .map(str::to_owned)
+                .collect(),
+        );
+        found.insert("processes", processes()?);
+        found.insert("control groups", control_groups());
+        for list in found.values_mut() {
+            list.sort();
+        }
+        Ok(Self { found })
+    }
+
+    /// How many there are of each kind, in words.
+    pub(crate) fn summary(&self) -> String {
+        self.found
+            .iter()
+            .map(|(kind, list)| format!("{} {kind}", list.len()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// What this state has and the other has not, a line each.
+    pub(crate) fn beyond(&self, other: &Self) -> Vec<String> {
+        let mut extra = Vec::new();
+        for (kind, list) in &self.found {
+            let mut before = other.found.get(kind).cloned().unwrap_or_default();
+            for item in list {
+                match before.iter().position(|old| old == item) {
+                    Some(place) => drop(before.swap_remove(place)),
+                    None => extra.push(format!("{kind}: {item}")),
+                }
+            }
+        }
+        extra
+    }
+}
+
+fn first_word(line: &str) -> &str {
+    line.split_whitespace().next().unwrap_or_default()
+}
+
+/// The command lines of all processes but this one, kernel threads left out.
+fn processes() -> Result<Vec<String>> {
+    let mut list = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() {
+            continue;
+        }
+        // A process may end while we look; then it is not there, which is the answer.
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = command.replace('\0', " ").trim().to_owned();
+        if !command.is_empty() {
+            list.push(command);
+        }
+    }
+    Ok(list)
+}
+
+/// The control groups that name zdocker.
+fn control_groups() -> Vec<String> {
+    let mut command = Command::new("find");
+    command.args(["/sys/fs/cgroup", "-type", "d", "-name", "*zdocker*"]);
+    // A group may vanish while `find` looks, which makes it fail and is no matter.
+    let output = command
+        .output()
+        .map(|output| output.stdout)
+        .unwrap_or_default();
+    String::from_utf8_lossy(&output)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
