@@ -10,6 +10,7 @@
 )]
 
 mod apt;
+mod bench;
 mod demo;
 mod process;
 mod sandbox;
@@ -31,6 +32,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure zdocker beside the programs that do the same, and write BENCHMARKS.md
+    Bench(bench::Arguments),
     /// Show on a throw-away machine inside this one what zdocker does
     Demo(demo::Arguments),
     /// Check the formatting, run clippy and run every test
@@ -41,6 +44,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),

@@ -76,21 +76,36 @@ extern "C" fn end_sandbox(_signal: nix::libc::c_int) {
     }
 }
 
-/// Called first inside the sandbox: gives it an empty `/run` and data folders of its own below `folder`.
+/// Called first inside the sandbox: gives it an empty `/run` and data folders of its own below `folder`, and hides from
+/// this machine what is written to `/etc` and `/var/lib`.
 ///
 /// # Errors
 /// When a mount fails.
 pub(crate) fn furnish(folder: &Path) -> Result<()> {
     mount(&["-t", "tmpfs", "-o", "mode=755", "run", "/run"])?;
-    for data in DATA_FOLDERS.iter().map(Path::new) {
-        let own = folder.join(data.file_name().unwrap_or_default());
-        fs::create_dir_all(&own)?;
-        // A folder that no package made needs no hiding, and is not made on the machine.
-        if data.is_dir() {
-            mount(&["--bind", &own.to_string_lossy(), &data.to_string_lossy()])?;
-        }
+    // On a tmpfs, because an overlay cannot have its upper layer on another overlay, as `folder` is in a container.
+    let layers = folder.join("layers");
+    fs::create_dir(&layers)?;
+    mount(&["-t", "tmpfs", "layers", &layers.to_string_lossy()])?;
+    for (lower, name) in [("/etc", "etc"), ("/var/lib", "var-lib")] {
+        let (upper, work) = (layers.join(name), layers.join(format!("{name}.work")));
+        fs::create_dir(&upper)?;
+        fs::create_dir(&work)?;
+        let options = format!(
+            "lowerdir={lower},upperdir={},workdir={}",
+            upper.display(),
+            work.display()
+        );
+        mount(&["-t", "overlay", "-o", &options, "overlay", lower])?;
     }
-    process::run(Command::new("ip").args(["link", "set", "lo", "up"]))
+    for data in DATA_FOLDERS.iter().map(Path::new) {
+        // On disk, as the engines have it on a real machine.
+        let own = folder.join(data.file_name().unwrap_or_default());
+        fs::create_dir(&own)?;
+        fs::create_dir_all(data)?;
+        mount(&["--bind", &own.to_string_lossy(), &data.to_string_lossy()])?;
+    }
+    ip("link set lo up")
 }
 
 fn mount(arguments: &[&str]) -> Result<()> {
