@@ -1,1 +1,5 @@
-//! Effects.
+//! The effects: what zdocker does to the host, and the records that it keeps.
+
+pub mod process;
+pub mod sockets;
+pub mod store;

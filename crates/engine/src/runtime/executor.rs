@@ -1,0 +1,1 @@
+//! How the embedded runtime runs the command of a container.

@@ -1,0 +1,36 @@
+//! The external runtime.
+
+use nix::unistd::Pid;
+
+use super::{ExecHandle, ProcessStdio, Runtime, RuntimeError};
+use crate::containers::paths::ContainerPaths;
+use crate::exec::ExecProcess;
+
+/// The external runtime.
+#[derive(Debug)]
+pub struct External {}
+
+impl External {
+    /// The runtime of one container.
+    pub fn new(_program: &std::path::Path, _paths: &ContainerPaths) -> Self {
+        Self {}
+    }
+}
+
+impl Runtime for External {
+    fn create(&mut self, _stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
+        unimplemented!()
+    }
+
+    fn start(&mut self) -> Result<(), RuntimeError> {
+        unimplemented!()
+    }
+
+    fn delete(&mut self) -> Result<(), RuntimeError> {
+        unimplemented!()
+    }
+
+    fn exec(&mut self, _: &ExecProcess, _: ProcessStdio) -> Result<ExecHandle, RuntimeError> {
+        unimplemented!()
+    }
+}

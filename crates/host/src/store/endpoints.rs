@@ -1,0 +1,150 @@
+//! Endpoints' records.
+
+use rusqlite::{Row, params};
+use zdocker_net::model::Endpoint;
+use zdocker_net::names::Id;
+
+use crate::process::ProcessId;
+
+use super::{Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
+
+/// An endpoint with the state of its record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointRecord {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Whether it is plugged in.
+    pub state: State,
+    /// Who is at it, unless it is ready.
+    pub owner: Option<ProcessId>,
+    /// The boot in which it was plugged in.
+    pub boot: Option<String>,
+}
+
+const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM endpoints";
+
+impl Records<'_> {
+    fn select_endpoints(&self, condition: &str, value: &str) -> Result<Vec<EndpointRecord>, StoreError> {
+        type Raw = (String, String, Option<ProcessId>, Option<String>);
+        fn raw(row: &Row) -> rusqlite::Result<Raw> {
+            Ok((
+                row.get("spec")?,
+                row.get("state")?,
+                read_owner(row, "owner_pid", "owner_start")?,
+                row.get("boot")?,
+            ))
+        }
+        let mut statement = self
+            .transaction
+            .prepare(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
+        let rows = statement.query_map([value], raw)?.collect::<Result<Vec<_>, _>>()?;
+        let records = rows.into_iter().map(|(spec, state, owner, boot)| {
+            Ok(EndpointRecord {
+                endpoint: from_json("endpoint", &spec)?,
+                state: State::read(&state),
+                owner,
+                boot,
+            })
+        });
+        records.collect()
+    }
+
+    /// The endpoints of a network, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn endpoints_of_network(&self, network: &Id) -> Result<Vec<EndpointRecord>, StoreError> {
+        self.select_endpoints("network = ?1", network.as_str())
+    }
+
+    /// The endpoints of a container, in the order in which it was plugged in.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn endpoints_of_container(&self, container: &Id) -> Result<Vec<EndpointRecord>, StoreError> {
+        self.select_endpoints("container = ?1", container.as_str())
+    }
+
+    /// Every endpoint that was made or is being made in the boot `boot`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn endpoints_of_boot(&self, boot: &str) -> Result<Vec<EndpointRecord>, StoreError> {
+        self.select_endpoints("boot = ?1", boot)
+    }
+
+    /// The number of endpoints that a network has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_endpoints(&self, network: &Id) -> Result<u32, StoreError> {
+        let query = "SELECT count(*) FROM endpoints WHERE network = ?1";
+        Ok(self
+            .transaction
+            .query_row(query, [network.as_str()], |row| row.get(0))?)
+    }
+
+    /// Records an endpoint that `owner` is about to plug in. Its addresses and ports are recorded after it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn insert_endpoint(&self, endpoint: &Endpoint, owner: ProcessId, boot: &str) -> Result<(), StoreError> {
+        let (pid, start) = owner_columns(Some(owner));
+        self.transaction.execute(
+            "INSERT INTO endpoints (id, network, container, spec, state, owner_pid, owner_start, boot)
+             VALUES (?1, ?2, ?3, ?4, 'creating', ?5, ?6, ?7)",
+            params![
+                endpoint.id.as_str(),
+                endpoint.network.as_str(),
+                endpoint.container.as_str(),
+                to_json("endpoint", endpoint)?,
+                pid,
+                start,
+                boot
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Fills in what was allocated to a recorded endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn update_endpoint(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let spec = to_json("endpoint", endpoint)?;
+        self.transaction.execute(
+            "UPDATE endpoints SET spec = ?2 WHERE id = ?1",
+            params![endpoint.id.as_str(), spec],
+        )?;
+        Ok(())
+    }
+
+    /// Changes the state of every endpoint of a container and says who is at them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_endpoints_state(
+        &self,
+        container: &Id,
+        state: State,
+        owner: Option<ProcessId>,
+    ) -> Result<(), StoreError> {
+        let (pid, start) = owner_columns(owner);
+        self.transaction.execute(
+            "UPDATE endpoints SET state = ?2, owner_pid = ?3, owner_start = ?4 WHERE container = ?1",
+            params![container.as_str(), state.as_str(), pid, start],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets an endpoint, with its ports, and gives its addresses back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_endpoint(&self, endpoint: &Id) -> Result<(), StoreError> {
+        self.release_addresses(endpoint)?;
+        self.transaction
+            .execute("DELETE FROM endpoints WHERE id = ?1", [endpoint.as_str()])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! Leases: who holds which address of a subnet, beside the bitmap that says which are free.
+
+use std::net::IpAddr;
+
+use rusqlite::{OptionalExtension, params};
+use zdocker_net::ipam::{self, BLOCK_BYTES, Block, Blocks};
+use zdocker_net::model::{Pool, UnixNanos};
+use zdocker_net::names::Id;
+use zdocker_net::subnet::Subnet;
+
+use super::{Records, StoreError};
+
+/// An address that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The address.
+    pub address: IpAddr,
+    /// The endpoint that holds it; `None` for the gateway.
+    pub holder: Option<Id>,
+    /// Since when.
+    pub since: UnixNanos,
+}
+
+/// Why an address could not be leased.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Another endpoint, or the gateway, has it.
+    #[error("address {0} is in use already")]
+    Taken(IpAddr),
+    /// None is left.
+    #[error("no address is left in subnet {subnet}: {used} are in use; remove containers, or use a larger subnet")]
+    Exhausted {
+        /// The subnet.
+        subnet: Subnet,
+        /// How many addresses are leased.
+        used: u32,
+    },
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for AddressError {
+    fn from(error: rusqlite::Error) -> Self {
+        AddressError::Store(error.into())
+    }
+}
+
+/// How much of a subnet is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Every lease, in the order of the addresses.
+    pub leases: Vec<Lease>,
+    /// The blocks that were ever needed, in order.
+    pub blocks: Vec<Block>,
+}
+
+/// The blocks of one subnet in the database.
+struct StoredBlocks<'a, 't> {
+    records: &'a Records<'t>,
+    subnet: String,
+}
+
+impl Blocks for StoredBlocks<'_, '_> {
+    type Error = StoreError;
+
+    fn load(&mut self, number: u128) -> Result<Option<Block>, StoreError> {
+        let query = "SELECT bitmap FROM blocks WHERE subnet = ?1 AND number = ?2";
+        let mut statement = self.records.transaction.prepare_cached(query)?;
+        let bitmap: Option<[u8; BLOCK_BYTES]> = statement
+            .query_row(params![self.subnet, number.to_be_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(bitmap.map(|bitmap| Block::from_bytes(number, &bitmap)))
+    }
+
+    fn save(&mut self, block: &Block) -> Result<(), StoreError> {
+        let query = "INSERT INTO blocks (subnet, number, bitmap) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (subnet, number) DO UPDATE SET bitmap = excluded.bitmap";
+        let mut statement = self.records.transaction.prepare_cached(query)?;
+        statement.execute(params![self.subnet, block.number().to_be_bytes(), block.to_bytes()])?;
+        Ok(())
+    }
+}
+
+impl Records<'_> {
+    fn blocks(&self, subnet: &Subnet) -> StoredBlocks<'_, '_> {
+        StoredBlocks {
+            records: self,
+            subnet: subnet.to_string(),
+        }
+    }
+
+    /// Takes the address of a pool's gateway.
+    pub(super) fn lease_gateway(&self, pool: &Pool, now: UnixNanos) -> Result<(), StoreError> {
+        ipam::claim(&pool.subnet, pool.gateway, &mut self.blocks(&pool.subnet))?;
+        self.insert_lease(&pool.subnet, pool.gateway, None, now)
+    }
+
+    /// Leases an address of `subnet` to the endpoint `holder`: the one `asked` for, or the next free one.
+    ///
+    /// # Errors
+    /// [`AddressError`] when it is taken, or none is left.
+    pub fn lease_address(
+        &self,
+        subnet: &Subnet,
+        asked: Option<IpAddr>,
+        holder: &Id,
+        now: UnixNanos,
+    ) -> Result<IpAddr, AddressError> {
+        let mut blocks = self.blocks(subnet);
+        let address = match asked {
+            Some(address) if ipam::claim(subnet, address, &mut blocks)? => address,
+            Some(address) => return Err(AddressError::Taken(address)),
+            None => self.next_address(subnet, &mut blocks)?,
+        };
+        self.insert_lease(subnet, address, Some(holder), now)?;
+        Ok(address)
+    }
+
+    fn next_address(&self, subnet: &Subnet, blocks: &mut StoredBlocks) -> Result<IpAddr, AddressError> {
+        let text = subnet.to_string();
+        let cursor: [u8; 16] =
+            self.transaction
+                .query_row("SELECT cursor FROM subnets WHERE subnet = ?1", [&text], |row| {
+                    row.get(0)
+                })?;
+        let Some(address) = ipam::allocate(subnet, u128::from_be_bytes(cursor), blocks)? else {
+            return Err(AddressError::Exhausted {
+                subnet: *subnet,
+                used: self.count_leases(subnet)?,
+            });
+        };
+        let next = subnet.offset_of(address).map_or(0, |offset| offset.saturating_add(1));
+        self.transaction.execute(
+            "UPDATE subnets SET cursor = ?2 WHERE subnet = ?1",
+            params![text, next.to_be_bytes()],
+        )?;
+        Ok(address)
+    }
+
+    fn insert_lease(
+        &self,
+        subnet: &Subnet,
+        address: IpAddr,
+        holder: Option<&Id>,
+        now: UnixNanos,
+    ) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "INSERT INTO leases (subnet, address, holder, since) VALUES (?1, ?2, ?3, ?4)",
+            params![subnet.to_string(), address.to_string(), holder.map(Id::as_str), now],
+        )?;
+        Ok(())
+    }
+
+    /// Gives back every address that the endpoint `holder` has; nothing happens if it has none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn release_addresses(&self, holder: &Id) -> Result<(), StoreError> {
+        let mut statement = self
+            .transaction
+            .prepare("SELECT subnet, address FROM leases WHERE holder = ?1")?;
+        let rows = statement.query_map([holder.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for (subnet, address) in rows.collect::<Result<Vec<(String, String)>, _>>()? {
+            // Only what was printed from a subnet and an address is ever written there.
+            if let (Ok(subnet), Ok(address)) = (subnet.parse::<Subnet>(), address.parse()) {
+                ipam::release(&subnet, address, &mut self.blocks(&subnet))?;
+            }
+        }
+        self.transaction
+            .execute("DELETE FROM leases WHERE holder = ?1", [holder.as_str()])?;
+        Ok(())
+    }
+
+    /// How many addresses of `subnet` are leased, its gateway's included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_leases(&self, subnet: &Subnet) -> Result<u32, StoreError> {
+        let query = "SELECT count(*) FROM leases WHERE subnet = ?1";
+        Ok(self
+            .transaction
+            .query_row(query, [subnet.to_string()], |row| row.get(0))?)
+    }
+
+    /// What is in use of `subnet`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn usage(&self, subnet: &Subnet) -> Result<Usage, StoreError> {
+        let text = subnet.to_string();
+        let mut statement = self
+            .transaction
+            .prepare("SELECT address, holder, since FROM leases WHERE subnet = ?1")?;
+        let rows = statement.query_map([&text], |row| {
+            let (address, holder): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let since = row.get(2)?;
+            Ok(address.parse().ok().map(|address| Lease {
+                address,
+                holder: holder.map(Id::from),
+                since,
+            }))
+        })?;
+        let mut leases: Vec<Lease> = rows.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        leases.sort_by_key(|lease| lease.address);
+        let mut statement = self
+            .transaction
+            .prepare("SELECT number, bitmap FROM blocks WHERE subnet = ?1 ORDER BY number")?;
+        let rows = statement.query_map([&text], |row| {
+            let (number, bitmap): ([u8; 16], [u8; BLOCK_BYTES]) = (row.get(0)?, row.get(1)?);
+            Ok(Block::from_bytes(u128::from_be_bytes(number), &bitmap))
+        })?;
+        Ok(Usage {
+            leases,
+            blocks: rows.collect::<Result<_, _>>()?,
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! Published ports' records: who holds which port of the host.
+
+use rusqlite::{OptionalExtension, params};
+use zdocker_net::names::Id;
+use zdocker_net::ports::PublishedPort;
+
+use super::{Records, StoreError, is_taken};
+
+impl Records<'_> {
+    /// Records `port` as the endpoint's. `false`, and nothing recorded, if it overlaps a port that is published already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn insert_port(&self, endpoint: &Id, port: &PublishedPort) -> Result<bool, StoreError> {
+        let address = port.host_ip.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+        let mut statement = self
+            .transaction
+            .prepare_cached("INSERT INTO ports (protocol, port, address, endpoint) VALUES (?1, ?2, ?3, ?4)")?;
+        match statement.execute(params![
+            port.protocol.to_string(),
+            port.host_port,
+            address,
+            endpoint.as_str()
+        ]) {
+            Ok(_) => Ok(true),
+            Err(error) if is_taken(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The container that holds the host port of `port`, at whatever address.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn port_holder(&self, port: &PublishedPort) -> Result<Option<Id>, StoreError> {
+        let query = "SELECT container FROM ports JOIN endpoints ON endpoints.id = ports.endpoint
+                     WHERE protocol = ?1 AND port = ?2";
+        let found: Option<String> = self
+            .transaction
+            .query_row(query, params![port.protocol.to_string(), port.host_port], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        Ok(found.map(Id::from))
+    }
+}

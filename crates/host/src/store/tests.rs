@@ -1,0 +1,286 @@
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool};
+use zdocker_net::names::{Id, MacAddress, Name};
+use zdocker_net::ports::{Protocol, PublishedPort};
+use zdocker_net::subnet::Subnet;
+
+use super::*;
+
+const OWNER: ProcessId = ProcessId { pid: 1, start_time: 1 };
+
+fn fresh_id() -> Id {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    Id::new([NEXT.fetch_add(1, Ordering::Relaxed); 32])
+}
+
+fn network(name: &str, subnet: &str) -> Network {
+    let subnet: Subnet = subnet.parse().unwrap();
+    Network {
+        id: fresh_id(),
+        name: name.parse().unwrap(),
+        driver: Driver::Bridge,
+        pools: vec![Pool {
+            subnet,
+            gateway: subnet.nth(1).unwrap(),
+        }],
+        bridge: Some(BridgeDevice {
+            name: name.parse().unwrap(),
+            mac: MacAddress::local([1; 6]),
+            mtu: 1500,
+        }),
+        internal: false,
+        masquerade: true,
+        options: Default::default(),
+        labels: Default::default(),
+        created: 7,
+    }
+}
+
+fn endpoint(network: &Network) -> Endpoint {
+    Endpoint {
+        id: fresh_id(),
+        network: network.id.clone(),
+        container: fresh_id(),
+        interface: "eth0".parse().unwrap(),
+        host_interface: "veth0".parse().unwrap(),
+        mac: MacAddress::local([2; 6]),
+        addresses: Vec::new(),
+        gateways: Vec::new(),
+        ports: Vec::new(),
+    }
+}
+
+fn port(address: Option<&str>, port: u16) -> PublishedPort {
+    let host_ip = address.map(|a| a.parse().unwrap());
+    PublishedPort {
+        host_ip,
+        host_port: port,
+        container_port: 80,
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn with_store(test: impl FnOnce(&mut Store)) {
+    let root = tempfile::tempdir().unwrap();
+    test(&mut Store::open(root.path()).unwrap());
+}
+
+#[test]
+fn a_network_is_recorded_found_and_forgotten() {
+    with_store(|store| {
+        let made = network("web", "10.1.0.0/24");
+        store
+            .write(|r| r.insert_network(&made, State::Creating, Some(OWNER)))
+            .unwrap();
+        store
+            .write(|r| r.set_network_state(&made.id, State::Ready, None, Some("boot")))
+            .unwrap();
+        for text in ["web", made.id.as_str(), made.id.short()] {
+            let found = store.read(|r| r.find_networks(text)).unwrap();
+            assert_eq!(found.len(), 1, "{text}");
+            assert_eq!(
+                (&found[0].network, found[0].state, found[0].owner),
+                (&made, State::Ready, None)
+            );
+        }
+        assert!(store.read(|r| r.find_networks("")).unwrap().is_empty());
+        store.write(|r| r.delete_network(&made.id)).unwrap();
+        assert!(store.read(|r| r.networks()).unwrap().is_empty());
+        // Its subnet is free again.
+        store
+            .write(|r| r.insert_network(&network("other", "10.1.0.0/24"), State::Creating, None))
+            .unwrap();
+    });
+}
+
+#[test]
+fn the_schema_itself_refuses_a_second_owner() {
+    with_store(|store| {
+        let first = network("web", "10.1.0.0/24");
+        store.write(|r| r.insert_network(&first, State::Ready, None)).unwrap();
+        let same_name = store.write(|r| r.insert_network(&network("web", "10.2.0.0/24"), State::Ready, None));
+        let same_subnet = store.write(|r| r.insert_network(&network("db", "10.1.0.0/24"), State::Ready, None));
+        assert!(same_name.is_err() && same_subnet.is_err());
+        assert_eq!(store.read(|r| r.networks()).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn addresses_are_leased_once_and_come_back() {
+    with_store(|store| {
+        let web = network("web", "10.1.0.0/29");
+        let plugged = endpoint(&web);
+        let subnet = web.pools[0].subnet;
+        store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+        store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
+        let mut lease = |asked: Option<&str>| {
+            let asked = asked.map(|a| a.parse().unwrap());
+            store
+                .write(|r| r.lease_address(&subnet, asked, &plugged.id, 9))
+                .map(|a| a.to_string())
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(lease(None).unwrap(), "10.1.0.2");
+        assert_eq!(lease(Some("10.1.0.4")).unwrap(), "10.1.0.4");
+        assert!(lease(Some("10.1.0.1")).unwrap_err().contains("in use"));
+        assert_eq!(
+            [lease(None), lease(None), lease(None)].map(Result::unwrap),
+            ["10.1.0.3", "10.1.0.5", "10.1.0.6"]
+        );
+        assert!(lease(None).unwrap_err().contains("6 are in use"));
+        store.write(|r| r.delete_endpoint(&plugged.id)).unwrap();
+        let usage = store.read(|r| r.usage(&subnet)).unwrap();
+        assert_eq!(
+            usage.leases,
+            [Lease {
+                address: "10.1.0.1".parse().unwrap(),
+                holder: None,
+                since: 7
+            }]
+        );
+        let free = (0..8).filter(|bit| !usage.blocks[0].is_set(*bit)).collect::<Vec<_>>();
+        assert_eq!(free, [2, 3, 4, 5, 6]);
+    });
+}
+
+#[test]
+fn a_network_with_endpoints_is_not_forgotten() {
+    with_store(|store| {
+        let web = network("web", "10.1.0.0/24");
+        store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+        store
+            .write(|r| r.insert_endpoint(&endpoint(&web), OWNER, "boot"))
+            .unwrap();
+        assert!(store.write(|r| r.delete_network(&web.id)).is_err());
+        assert_eq!(store.read(|r| r.count_endpoints(&web.id)).unwrap(), 1);
+    });
+}
+
+#[test]
+fn overlapping_ports_are_refused_as_the_model_says() {
+    let addresses = [
+        None,
+        Some("0.0.0.0"),
+        Some("::"),
+        Some("127.0.0.1"),
+        Some("10.0.0.1"),
+        Some("::1"),
+        Some("fd00::1"),
+    ];
+    for first in addresses {
+        for second in addresses {
+            with_store(|store| {
+                let web = network("web", "10.1.0.0/24");
+                let plugged = endpoint(&web);
+                store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+                store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
+                let (a, b) = (port(first, 80), port(second, 80));
+                assert!(store.write(|r| r.insert_port(&plugged.id, &a)).unwrap());
+                let refused = !store.write(|r| r.insert_port(&plugged.id, &b)).unwrap();
+                assert_eq!(refused, a.conflicts_with(&b), "{first:?} {second:?}");
+                assert!(store.write(|r| r.insert_port(&plugged.id, &port(second, 81))).unwrap());
+                assert_eq!(
+                    store.read(|r| r.port_holder(&a)).unwrap().as_ref(),
+                    Some(&plugged.container)
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn containers_come_go_and_keep_their_names_to_themselves() {
+    with_store(|store| {
+        let (id, name): (Id, Name) = (fresh_id(), "web".parse().unwrap());
+        let other = fresh_id();
+        fn new<'a>(id: &'a Id, name: &'a Name, other: &'a Id) -> NewContainer<'a> {
+            NewContainer {
+                id,
+                name,
+                spec: "{}",
+                joins: Some(other),
+                created: 5,
+            }
+        }
+        assert!(
+            store
+                .write(|r| r.insert_container(&new(&id, &name, &other), OWNER, "boot"))
+                .unwrap()
+        );
+        let second = fresh_id();
+        assert!(
+            !store
+                .write(|r| r.insert_container(&new(&second, &name, &other), OWNER, "boot"))
+                .unwrap()
+        );
+        assert!(store.read(|r| r.is_joined(&other)).unwrap());
+        let process = ProcessId {
+            pid: 77,
+            start_time: 78,
+        };
+        store.write(|r| r.container_started(&id, process, OWNER, 8)).unwrap();
+        let running = store.read(|r| r.find_containers(id.short())).unwrap().pop().unwrap();
+        assert_eq!(
+            (running.state, running.process, running.started),
+            (ContainerState::Running, Some(process), Some(8))
+        );
+        store.write(|r| r.container_exited(&id, 3, 9)).unwrap();
+        // A command that comes late does not bring it back to life.
+        store.write(|r| r.container_started(&id, process, OWNER, 10)).unwrap();
+        let ended = store.read(|r| r.container(&id)).unwrap().unwrap();
+        assert_eq!(
+            (ended.state, ended.exit_status, ended.process),
+            (ContainerState::Exited, Some(3), None)
+        );
+        store.write(|r| r.delete_container(&id)).unwrap();
+        assert!(store.read(|r| r.containers()).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_failed_change_changes_nothing() {
+    with_store(|store| {
+        let failed: Result<(), StoreError> = store.write(|r| {
+            r.insert_network(&network("web", "10.1.0.0/24"), State::Ready, None)?;
+            Err(rusqlite::Error::InvalidQuery.into())
+        });
+        assert!(failed.is_err());
+        assert!(store.read(|r| r.networks()).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_newer_database_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    drop(Store::open(root.path()).unwrap());
+    let connection = Connection::open(root.path().join("zdocker.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(
+        Store::open(root.path()),
+        Err(StoreError::TooNew { found: 99, .. })
+    ));
+}
+
+#[test]
+fn writers_in_many_threads_queue_up() {
+    let root = tempfile::tempdir().unwrap();
+    drop(Store::open(root.path()).unwrap());
+    let web = network("web", "10.1.0.0/16");
+    let subnet = web.pools[0].subnet;
+    let plugged = endpoint(&web);
+    let mut store = Store::open(root.path()).unwrap();
+    store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+    store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut store = Store::open(root.path()).unwrap();
+                for _ in 0..25 {
+                    store.write(|r| r.lease_address(&subnet, None, &plugged.id, 0)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(store.read(|r| r.count_leases(&subnet)).unwrap(), 201);
+}

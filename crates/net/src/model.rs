@@ -1,0 +1,169 @@
+//! What zdocker is about: networks, and the endpoints by which containers are plugged into them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Id, InterfaceName, MacAddress, Name};
+use crate::ports::PublishedPort;
+use crate::subnet::{Family, Subnet};
+
+/// Nanoseconds since the Unix epoch.
+pub type UnixNanos = i64;
+
+/// How a network is made real.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A Linux bridge of its own; containers are plugged in by veth pairs.
+    Bridge,
+    /// The host's own network namespace.
+    Host,
+    /// A network namespace with nothing but `lo`.
+    None,
+}
+
+/// A driver that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown network driver {0:?}: the drivers are bridge, host and none")]
+pub struct UnknownDriver(pub String);
+
+impl FromStr for Driver {
+    type Err = UnknownDriver;
+    fn from_str(text: &str) -> Result<Self, UnknownDriver> {
+        match text {
+            "bridge" => Ok(Driver::Bridge),
+            "host" => Ok(Driver::Host),
+            "none" | "null" => Ok(Driver::None),
+            _ => Err(UnknownDriver(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Driver::Bridge => "bridge",
+            Driver::Host => "host",
+            Driver::None => "none",
+        })
+    }
+}
+
+/// One subnet of a network and the address that the host bears in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The addresses handed out.
+    pub subnet: Subnet,
+    /// The host's own address on the bridge, and the containers' way out.
+    pub gateway: IpAddr,
+}
+
+/// The device of a bridge network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeDevice {
+    /// Its interface name.
+    pub name: InterfaceName,
+    /// Its address, chosen by us: a device of this name with another address is not ours.
+    pub mac: MacAddress,
+    /// In bytes.
+    pub mtu: u32,
+}
+
+/// A network as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Names the network for ever.
+    pub id: Id,
+    /// Names it for people; unique on this host.
+    pub name: Name,
+    /// How it is made real.
+    pub driver: Driver,
+    /// At most one of each family, IPv4 first; none for `host` and `none`, and for the default network before its first use.
+    pub pools: Vec<Pool>,
+    /// The bridge; `None` for `host` and `none`, and for the default network before its first use.
+    pub bridge: Option<BridgeDevice>,
+    /// No way out, and none in.
+    pub internal: bool,
+    /// What goes to the outside bears the host's address.
+    pub masquerade: bool,
+    /// The options as the user gave them.
+    pub options: BTreeMap<String, String>,
+    /// Free for users.
+    pub labels: BTreeMap<String, String>,
+    /// When it was created.
+    pub created: UnixNanos,
+}
+
+/// The networks that are always there; they cannot be created or removed.
+pub const BUILT_IN: [(&str, Driver); 3] = [
+    ("bridge", Driver::Bridge),
+    ("host", Driver::Host),
+    ("none", Driver::None),
+];
+
+/// The device of the default network `bridge`.
+pub const DEFAULT_BRIDGE_DEVICE: &str = "zdocker0";
+
+impl Network {
+    /// Whether the network is one of [`BUILT_IN`].
+    pub fn is_built_in(&self) -> bool {
+        BUILT_IN.iter().any(|(name, _)| *name == self.name.as_str())
+    }
+
+    /// The pool of `family`, if the network has one.
+    pub fn pool(&self, family: Family) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.family() == family)
+    }
+}
+
+/// An address with the prefix length of its subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length in bits.
+    pub prefix: u8,
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// One container's place on one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Names the endpoint for ever.
+    pub id: Id,
+    /// The network.
+    pub network: Id,
+    /// The container.
+    pub container: Id,
+    /// The interface within the container (`eth0`).
+    pub interface: InterfaceName,
+    /// The host's end of the veth pair.
+    pub host_interface: InterfaceName,
+    /// Of the interface within the container.
+    pub mac: MacAddress,
+    /// At most one of each family, IPv4 first.
+    pub addresses: Vec<InterfaceAddress>,
+    /// The gateways of the default routes; empty where another network gives the way out, or none does.
+    pub gateways: Vec<IpAddr>,
+    /// What is published of the container through this endpoint.
+    pub ports: Vec<PublishedPort>,
+}
+
+impl Endpoint {
+    /// The address of `family`, if the endpoint has one.
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses
+            .iter()
+            .map(|a| a.address)
+            .find(|a| Family::of(*a) == family)
+    }
+}

@@ -1,0 +1,267 @@
+//! The steps that plans are made of.
+//!
+//! An [`Op`] is data: it names what it touches and never an interface index, so that it can be printed, compared, tested
+//! and carried out later. Its [`Display`](fmt::Display) is what a person would type to do the same.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::firewall::{Element, TABLE};
+use crate::names::{InterfaceName, MacAddress};
+use crate::subnet::{Family, Subnet};
+
+/// The path that a network namespace is pinned at (a bind mount of its nsfs file).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamespacePath(pub String);
+
+/// Where a step is done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the network namespace that zdocker itself runs in.
+    Host,
+    /// In the one pinned at this path.
+    Namespace(NamespacePath),
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Load our two tables with their fixed rules and empty sets; if they are there already, nothing happens.
+    LoadFirewall,
+    /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
+    SetSysctl {
+        /// Path below `/proc/sys`.
+        key: String,
+        /// What is written.
+        value: String,
+    },
+    /// Create a bridge without spanning tree, without IPv6 addresses of the kernel's own and deaf to router
+    /// advertisements, that lets `127.0.0.0/8` be routed to its ports for published ports.
+    CreateBridge {
+        /// Its interface name.
+        name: InterfaceName,
+        /// Its address.
+        mac: MacAddress,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Create a network namespace, deaf to router advertisements and with `lo` up, and pin it at a path.
+    CreateNamespace {
+        /// Where it is pinned.
+        path: NamespacePath,
+    },
+    /// Create a veth pair with one end in the bridge (up) and the other in a namespace (down), both without IPv6 addresses
+    /// of the kernel's own.
+    CreateVeth {
+        /// The host's end.
+        host: InterfaceName,
+        /// The bridge that the host's end is put in.
+        bridge: InterfaceName,
+        /// The namespace of the other end.
+        namespace: NamespacePath,
+        /// The name of the other end.
+        peer: InterfaceName,
+        /// The address of the other end.
+        mac: MacAddress,
+        /// Of both ends, in bytes.
+        mtu: u32,
+        /// Frames may leave by the port that they came in by: a container reaches its own published port.
+        hairpin: bool,
+    },
+    /// Give an interface an address; in IPv6 without duplicate address detection.
+    AddAddress {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// The address.
+        address: IpAddr,
+        /// Prefix length in bits.
+        prefix: u8,
+    },
+    /// Set an interface up.
+    SetUp {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+    },
+    /// Add a route.
+    AddRoute {
+        /// Where.
+        place: Place,
+        /// What is reached.
+        destination: Subnet,
+        /// By which neighbour.
+        via: IpAddr,
+        /// By which interface.
+        link: InterfaceName,
+    },
+    /// Add elements to our firewall's maps and sets, all or none.
+    AddElements(Vec<Element>),
+    /// Delete elements from our firewall's maps and sets.
+    DeleteElements(Vec<Element>),
+    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once.
+    ForgetUdpFlows {
+        /// Host ports.
+        ports: Vec<u16>,
+    },
+    /// Delete an interface of the host, and with it the other end of a veth pair, its addresses and its routes.
+    DeleteLink {
+        /// The interface.
+        name: InterfaceName,
+    },
+    /// Unpin a network namespace; when no process is left in it, it goes with all its interfaces.
+    DeleteNamespace {
+        /// Where it is pinned.
+        path: NamespacePath,
+    },
+}
+
+impl Op {
+    /// The step that takes this one back, or `None` where there is nothing to take back: what is shared by the whole host
+    /// stays, and what is on an interface or in a namespace goes with it.
+    pub fn inverse(&self) -> Option<Op> {
+        match self {
+            Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
+            Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
+            Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
+            Op::LoadFirewall
+            | Op::SetSysctl { .. }
+            | Op::AddAddress { .. }
+            | Op::SetUp { .. }
+            | Op::AddRoute { .. }
+            | Op::ForgetUdpFlows { .. }
+            | Op::DeleteElements(_)
+            | Op::DeleteLink { .. }
+            | Op::DeleteNamespace { .. } => None,
+        }
+    }
+}
+
+/// Writes the start of a command that is run at `place`.
+fn at(place: &Place) -> String {
+    match place {
+        Place::Host => String::new(),
+        Place::Namespace(path) => format!("nsenter --net={} ", Quoted(&path.0)),
+    }
+}
+
+/// A word as a shell reads it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=".contains(c);
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "'{}'", self.0.replace('\'', r"'\''"))
+        }
+    }
+}
+
+fn write_elements(f: &mut fmt::Formatter<'_>, verb: &str, elements: &[Element]) -> fmt::Result {
+    // One command for each set, its elements together.
+    let mut sets: Vec<(_, _)> = Vec::new();
+    for element in elements {
+        let set = (element.table(), element.set());
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    for (number, (table, set)) in sets.iter().enumerate() {
+        let members = elements.iter().filter(|e| (e.table(), e.set()) == (*table, *set));
+        let members: Vec<String> = members.map(ToString::to_string).collect();
+        let line_break = if number == 0 { "" } else { "\n" };
+        write!(
+            f,
+            "{line_break}nft {verb} element {table} {set} '{{ {} }}'",
+            members.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::LoadFirewall => write!(
+                f,
+                "zdocker system firewall | nft -f -    # tables inet {TABLE}, bridge {TABLE}"
+            ),
+            Op::SetSysctl { key, value } => write!(f, "sysctl -w {}={value}", Quoted(key)),
+            Op::CreateBridge { name, mac, mtu } => write!(
+                f,
+                "ip link add {name} address {mac} mtu {mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+                 ip link set {name} addrgenmode none\n\
+                 sysctl -w net/ipv6/conf/{name}/accept_ra=0 net/ipv4/conf/{name}/route_localnet=1"
+            ),
+            Op::CreateNamespace { path } => {
+                let path = Quoted(&path.0);
+                write!(
+                    f,
+                    "touch {path} && unshare --net={path} sysctl -w net/ipv6/conf/default/accept_ra=0\n\
+                     nsenter --net={path} ip link set lo up"
+                )
+            }
+            Op::CreateVeth {
+                host,
+                bridge,
+                namespace,
+                peer,
+                mac,
+                mtu,
+                hairpin,
+            } => {
+                let path = Quoted(&namespace.0);
+                write!(
+                    f,
+                    "ip link add {host} mtu {mtu} master {bridge} up type veth \
+                     peer name {peer} address {mac} mtu {mtu} netns {path}\n\
+                     ip link set {host} addrgenmode none\n\
+                     nsenter --net={path} ip link set {peer} addrgenmode none"
+                )?;
+                if *hairpin {
+                    write!(f, "\nbridge link set dev {host} hairpin on")
+                } else {
+                    Ok(())
+                }
+            }
+            Op::AddAddress {
+                place,
+                link,
+                address,
+                prefix,
+            } => {
+                let nodad = if Family::of(*address) == Family::V6 {
+                    " nodad"
+                } else {
+                    ""
+                };
+                write!(f, "{}ip address add {address}/{prefix} dev {link}{nodad}", at(place))
+            }
+            Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
+            Op::AddRoute {
+                place,
+                destination,
+                via,
+                link,
+            } => {
+                write!(f, "{}ip route add {destination} via {via} dev {link}", at(place))
+            }
+            Op::AddElements(elements) => write_elements(f, "add", elements),
+            Op::DeleteElements(elements) => write_elements(f, "delete", elements),
+            Op::ForgetUdpFlows { ports } => {
+                for (number, port) in ports.iter().enumerate() {
+                    let line_break = if number == 0 { "" } else { "\n" };
+                    write!(f, "{line_break}conntrack -D -p udp --orig-port-dst {port}")?;
+                }
+                Ok(())
+            }
+            Op::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Op::DeleteNamespace { path } => write!(f, "umount {0} && rm {0}", Quoted(&path.0)),
+        }
+    }
+}

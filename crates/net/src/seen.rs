@@ -1,0 +1,52 @@
+//! What was observed of the host before a plan is made.
+
+use crate::names::{InterfaceName, MacAddress};
+use crate::subnet::Subnet;
+
+/// A network interface of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLink {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<MacAddress>,
+    /// In bytes.
+    pub mtu: u32,
+}
+
+/// The host as far as creating networks depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Every interface.
+    pub links: Vec<SeenLink>,
+    /// The subnets that the host has an address in, with the interface that bears it.
+    pub connected: Vec<(InterfaceName, Subnet)>,
+    /// The destination of every route of every table, default routes left out.
+    pub routes: Vec<Subnet>,
+    /// The MTU in bytes of the interface that the default route leaves by.
+    pub egress_mtu: Option<u32>,
+    /// Whether IPv4 packets are forwarded (`net.ipv4.ip_forward`).
+    pub forwarding_v4: bool,
+    /// Whether IPv6 packets are forwarded (`net.ipv6.conf.all.forwarding`); `None` if the host has no IPv6.
+    pub forwarding_v6: Option<bool>,
+    /// The interfaces that take router advertisements only until the host forwards (`accept_ra` = 1).
+    pub accept_ra: Vec<InterfaceName>,
+    /// Whether both our tables are loaded.
+    pub firewall: bool,
+}
+
+impl Seen {
+    /// The interface called `name`.
+    pub fn link(&self, name: &InterfaceName) -> Option<&SeenLink> {
+        self.links.iter().find(|link| link.name == *name)
+    }
+}
+
+/// As much of the host as plugging into one bridge depends on; two small questions to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenBridge {
+    /// The interface of the bridge's name.
+    pub link: Option<SeenLink>,
+    /// Whether both our tables are loaded.
+    pub firewall: bool,
+}
