@@ -7,119 +7,58 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// A Debian package and what it is needed for.
-#[derive(Clone, Copy)]
-pub(crate) struct Package {
-    name: &'static str,
-    why: &'static str,
-}
+/// The name of a Debian package, and what it is needed for.
+pub(crate) type Package = (&'static str, &'static str);
 
 /// To build the product.
 pub(crate) const BUILD: &[Package] = &[
-    Package {
-        name: "gcc",
-        why: "links every Rust program and compiles the bundled SQLite",
-    },
-    Package {
-        name: "libc6-dev",
-        why: "the C library's static half, for one static binary",
-    },
-    Package {
-        name: "libseccomp-dev",
-        why: "the system call filter of containers, linked statically",
-    },
-    Package {
-        name: "pkg-config",
-        why: "finds libseccomp for the build",
-    },
+    ("gcc", "links every Rust program and compiles the bundled SQLite"),
+    ("libc6-dev", "the C library's static half, for one static binary"),
+    (
+        "libseccomp-dev",
+        "the system call filter of containers, linked statically",
+    ),
+    ("pkg-config", "finds libseccomp for the build"),
 ];
 
 /// To try networks and containers out from the outside; the product itself needs none of these.
 pub(crate) const TOOLS: &[Package] = &[
-    Package {
-        name: "busybox-static",
-        why: "the programs that run inside test containers",
-    },
-    Package {
-        name: "iproute2",
-        why: "`ip`, `ss` and `bridge` show what the kernel has",
-    },
-    Package {
-        name: "iputils-ping",
-        why: "`ping` tries whether an address answers",
-    },
-    Package {
-        name: "nftables",
-        why: "`nft` shows the firewall",
-    },
+    ("busybox-static", "the programs that run inside test containers"),
+    ("iproute2", "`ip`, `ss` and `bridge` show what the kernel has"),
+    ("iputils-ping", "`ping` tries whether an address answers"),
+    ("nftables", "`nft` shows the firewall"),
 ];
 
 /// What the tests use beyond [`TOOLS`].
 pub(crate) const TEST: &[Package] = &[
-    Package {
-        name: "conntrack",
-        why: "shows the flows that the kernel remembers",
-    },
-    Package {
-        name: "jq",
-        why: "picks values out of JSON output",
-    },
-    Package {
-        name: "runc",
-        why: "an outside OCI runtime, for `--runtime runc`",
-    },
-    Package {
-        name: "strace",
-        why: "counts system calls and makes chosen ones fail",
-    },
+    ("conntrack", "shows the flows that the kernel remembers"),
+    ("jq", "picks values out of JSON output"),
+    ("runc", "an outside OCI runtime, for `--runtime runc`"),
+    ("strace", "counts system calls and makes chosen ones fail"),
 ];
 
 /// What the virtual machine is made of.
 pub(crate) const VM: &[Package] = &[
-    Package {
-        name: "qemu-system-x86",
-        why: "the virtual machine",
-    },
-    Package {
-        name: "xz-utils",
-        why: "unpacks the kernel and its modules",
-    },
-    Package {
-        name: "zstd",
-        why: "unpacks kernels that are compressed with zstd",
-    },
+    ("qemu-system-x86", "the virtual machine"),
+    ("xz-utils", "unpacks the kernel and its modules"),
+    ("zstd", "unpacks kernels that are compressed with zstd"),
 ];
 
 /// The programs that the benchmark measures beside zdocker.
 pub(crate) const PEERS: &[Package] = &[
-    Package {
-        name: "netavark",
-        why: "measured beside zdocker: Podman's network plugin",
-    },
-    Package {
-        name: "containernetworking-plugins",
-        why: "measured beside zdocker: CNI bridge, host-local and portmap",
-    },
-    Package {
-        name: "podman",
-        why: "measured beside zdocker: whole `run`s",
-    },
-    Package {
-        name: "docker.io",
-        why: "measured beside zdocker: whole `run`s (its service is not started)",
-    },
-    Package {
-        name: "crun",
-        why: "measured beside zdocker: the OCI runtime alone",
-    },
-    Package {
-        name: "runc",
-        why: "measured beside zdocker: the OCI runtime alone",
-    },
-    Package {
-        name: "iptables",
-        why: "netavark and the CNI plugins publish ports with it",
-    },
+    ("netavark", "measured beside zdocker: Podman's network plugin"),
+    (
+        "containernetworking-plugins",
+        "measured beside zdocker: CNI bridge, host-local and portmap",
+    ),
+    ("podman", "measured beside zdocker: whole `run`s"),
+    (
+        "docker.io",
+        "measured beside zdocker: whole `run`s (its service is not started)",
+    ),
+    ("crun", "measured beside zdocker: the OCI runtime alone"),
+    ("runc", "measured beside zdocker: the OCI runtime alone"),
+    ("iptables", "netavark and the CNI plugins publish ports with it"),
 ];
 
 /// Installs the packages of these tables that are missing, after saying which and why. Does nothing, and needs neither
@@ -130,30 +69,38 @@ pub(crate) const PEERS: &[Package] = &[
 /// # Errors
 /// When packages are missing and this is not root, or apt-get fails.
 pub(crate) fn require(tables: &[&[Package]]) -> Result<()> {
+    require_with(tables, &[])
+}
+
+/// Like [`require`], but rather fails than have apt-get remove other packages that conflict with these.
+///
+/// # Errors
+/// As for [`require`], and when packages would have to be removed.
+pub(crate) fn require_beside_others(tables: &[&[Package]]) -> Result<()> {
+    require_with(tables, &["--no-remove"])
+}
+
+fn require_with(tables: &[&[Package]], options: &[&str]) -> Result<()> {
     let installed = installed()?;
     let mut missing: Vec<Package> = Vec::new();
-    for package in tables.iter().copied().flatten() {
-        if !installed.contains(package.name)
-            && missing.iter().all(|other| other.name != package.name)
-        {
-            missing.push(*package);
+    for (name, why) in tables.iter().copied().flatten().copied() {
+        if !installed.contains(name) && missing.iter().all(|(other, _)| *other != name) {
+            missing.push((name, why));
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
     println!("Installing with apt-get what is missing here:");
-    for package in &missing {
-        println!("  {:<28} {}", package.name, package.why);
+    for (name, why) in &missing {
+        println!("  {name:<28} {why}");
     }
+    let missing: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     if !process::is_root()? {
-        let names: Vec<_> = missing.iter().map(|package| package.name).collect();
-        bail!(
-            "only root can install packages; run: apt-get install --no-install-recommends {}",
-            names.join(" ")
-        );
+        let names = missing.join(" ");
+        bail!("only root can install packages; run: apt-get install --no-install-recommends {names}");
     }
-    install(&missing)
+    install(&missing, options)
 }
 
 /// The names of all packages that dpkg has installed.
@@ -168,15 +115,18 @@ fn installed() -> Result<HashSet<String>> {
         .collect())
 }
 
-fn install(packages: &[Package]) -> Result<()> {
+fn install(packages: &[&str], options: &[&str]) -> Result<()> {
     process::run(apt_get().arg("update"))?;
     // Without its unit files and init scripts a package has nothing that it, or a later boot, could start.
     let without = ["/lib/systemd/*/*", "/usr/lib/systemd/*/*", "/etc/init.d/*"];
     let without = without.map(|path| format!("Dpkg::Options::=--path-exclude={path}"));
     let mut command = apt_get();
-    command.args(["install", "--yes", "--no-install-recommends"]);
+    command
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(options);
     command.args(without.iter().flat_map(|option| ["-o", option]));
-    command.args(packages.iter().map(|package| package.name));
+    command.args(packages);
+    println!("(What it says about missing units and presets is intended: no service is to be started.)");
     process::run(&mut command)
 }
 

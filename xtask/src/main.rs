@@ -11,6 +11,7 @@
 
 mod apt;
 mod bench;
+mod cgroups;
 mod demo;
 mod process;
 mod sandbox;

@@ -10,9 +10,7 @@ use anyhow::{Context, Result, bail};
 /// The top folder of the repository.
 pub(crate) fn repository() -> &'static Path {
     // Cargo compiles xtask with its own folder, which is one below the top, in this variable.
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// The cargo that started this program, to be run in the repository.
@@ -83,10 +81,7 @@ pub(crate) fn checked(command: &Command, output: &Output) -> Result<()> {
 
 /// The first line of what the command says, for instance of its version; nothing when it cannot be run.
 pub(crate) fn first_line(program: impl AsRef<Path>, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program.as_ref())
-        .args(arguments)
-        .output()
-        .ok()?;
+    let output = Command::new(program.as_ref()).args(arguments).output().ok()?;
     let text = if output.stdout.is_empty() {
         output.stderr
     } else {

@@ -17,7 +17,7 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::process;
+use crate::{cgroups, process};
 
 /// Where engines keep what outlives a boot; each gets an empty folder of the sandbox's own.
 const DATA_FOLDERS: &[&str] = &[
@@ -51,9 +51,8 @@ pub(crate) fn run_this_program(arguments: &[String]) -> Result<ExitStatus> {
     // does not. `exit` keeps it from replacing itself with us.
     unshare.args(["sh", "-c", r#""$@"; exit $?"#, "sh"]);
     unshare.arg(std::env::current_exe()?).args(arguments);
-    let mut child = unshare
-        .spawn()
-        .with_context(|| process::not_started(&unshare))?;
+    let groups = cgroups::existing();
+    let mut child = unshare.spawn().with_context(|| process::not_started(&unshare))?;
     SANDBOX.store(i32::try_from(child.id())?, Ordering::SeqCst);
     for interruption in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only loads an atomic and calls kill(2), which may be called from signal handlers.
@@ -62,6 +61,8 @@ pub(crate) fn run_this_program(arguments: &[String]) -> Result<ExitStatus> {
     let status = child.wait()?;
     SANDBOX.store(0, Ordering::SeqCst);
     while !matches!(waitpid(None, None), Err(Errno::ECHILD)) {}
+    // Control groups are the one thing that does not go with the namespaces.
+    cgroups::remove_new_since(&groups);
     Ok(status)
 }
 
@@ -121,12 +122,8 @@ pub(crate) fn connect_outside() -> Result<()> {
     ip("netns add outside")?;
     ip("link add uplink type veth peer name eth0 netns outside")?;
     for (place, device, number) in [("", "uplink", 2), ("-n outside ", "eth0", 1)] {
-        ip(&format!(
-            "{place}addr add 203.0.113.{number}/24 dev {device}"
-        ))?;
-        ip(&format!(
-            "{place}addr add 2001:db8::{number}/64 dev {device} nodad"
-        ))?;
+        ip(&format!("{place}addr add 203.0.113.{number}/24 dev {device}"))?;
+        ip(&format!("{place}addr add 2001:db8::{number}/64 dev {device} nodad"))?;
         ip(&format!("{place}link set {device} up"))?;
     }
     ip("-n outside link set lo up")?;

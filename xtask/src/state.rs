@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process;
+use crate::{cgroups, process};
 
 /// Everything found, by kind: links, addresses, firewall tables, mounts, processes, control groups.
 #[derive(PartialEq)]
@@ -23,22 +23,14 @@ impl State {
         let lines = |text: String| -> Vec<String> { text.lines().map(str::to_owned).collect() };
         let mut found = BTreeMap::new();
         let links = process::capture(Command::new("ip").args(["-br", "link"]))?;
-        found.insert(
-            "links",
-            links
-                .lines()
-                .map(|line| first_word(line).to_owned())
-                .collect(),
-        );
+        found.insert("links", links.lines().map(|line| first_word(line).to_owned()).collect());
         found.insert(
             "routes",
             lines(process::capture(Command::new("ip").args(["-4", "route"]))?),
         );
         found.insert(
             "firewall tables",
-            lines(process::capture(
-                Command::new("nft").args(["list", "tables"]),
-            )?),
+            lines(process::capture(Command::new("nft").args(["list", "tables"]))?),
         );
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         found.insert(
@@ -107,17 +99,12 @@ fn processes() -> Result<Vec<String>> {
     Ok(list)
 }
 
-/// The control groups that name zdocker.
+/// The control groups of containers.
 fn control_groups() -> Vec<String> {
-    let mut command = Command::new("find");
-    command.args(["/sys/fs/cgroup", "-type", "d", "-name", "*zdocker*"]);
-    // A group may vanish while `find` looks, which makes it fail and is no matter.
-    let output = command
-        .output()
-        .map(|output| output.stdout)
-        .unwrap_or_default();
-    String::from_utf8_lossy(&output)
-        .lines()
-        .map(str::to_owned)
+    let groups = cgroups::existing();
+    groups
+        .iter()
+        .filter(|group| cgroups::is_container(&group.0))
+        .map(|group| group.0.display().to_string())
         .collect()
 }

@@ -25,10 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     )?;
     apt::require(&[apt::BUILD, apt::TOOLS, apt::TEST])?;
     check("fmt", &["--all", "--check"]).context("run `cargo fmt --all`")?;
-    check(
-        "clippy",
-        &["--workspace", "--all-targets", "--", "-D", "warnings"],
-    )?;
+    check("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"])?;
     let mut test = process::cargo();
     // A choice of packages given by the caller replaces the whole workspace.
     let chosen = arguments
@@ -45,9 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Runs one of cargo's checks; both are rustup components that a minimal toolchain lacks.
 fn check(component: &str, arguments: &[&str]) -> Result<()> {
-    process::capture(process::cargo().args([component, "--version"])).with_context(|| {
-        format!("cargo {component} is missing; run: rustup component add rustfmt clippy")
-    })?;
+    process::capture(process::cargo().args([component, "--version"]))
+        .with_context(|| format!("cargo {component} is missing; run: rustup component add rustfmt clippy"))?;
     let mut command = process::cargo();
     command.arg(component).args(arguments);
     println!("$ {}", process::shown(&command));

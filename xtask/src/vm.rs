@@ -19,19 +19,13 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When not root, or a package cannot be installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    process::require_root(
-        "vm",
-        "the guest reads this machine's files through its virtual machine",
-    )?;
+    process::require_root("vm", "the guest reads this machine's files through its virtual machine")?;
     apt::require(&[apt::VM])?;
     let mut vm = Command::new(process::repository().join("xtask/vm/vmrun.sh"));
     vm.arg("--").args(&arguments.command);
     let status = vm.status().with_context(|| process::not_started(&vm))?;
     // 125, as for a machine that broke: the script itself ended by a signal.
     Ok(ExitCode::from(
-        status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(125),
+        status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125),
     ))
 }

@@ -86,14 +86,7 @@ impl Budget {
             .filter(|row| row.group == self.group && row.who == self.who);
         let found = rows.into_iter().find(|row| row.case == self.case);
         match found.map(|row| (row.outcome.shown(), row.outcome.amount())) {
-            Some((shown, Some(amount))) => (
-                shown,
-                if amount <= self.most {
-                    "met"
-                } else {
-                    "**not met**"
-                },
-            ),
+            Some((shown, Some(amount))) => (shown, if amount <= self.most { "met" } else { "**not met**" }),
             _ => ("not measured".to_owned(), "unknown"),
         }
     }

@@ -11,6 +11,9 @@ use crate::process;
 /// Seconds after which a measured program is ended, and reported as too slow to measure.
 const LIMIT: &str = "60";
 
+/// How long one thing may be repeated.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs the command with this input, from its start to its end.
 ///
 /// # Errors
@@ -21,13 +24,8 @@ pub(super) fn timed(command: &mut Command, input: &[u8]) -> Result<(Duration, Ve
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let start = Instant::now();
-    let mut child = command
-        .spawn()
-        .with_context(|| process::not_started(command))?;
-    let written = child
-        .stdin
-        .take()
-        .map_or(Ok(()), |mut pipe| pipe.write_all(input));
+    let mut child = command.spawn().with_context(|| process::not_started(command))?;
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input));
     let output = child.wait_with_output()?;
     let took = start.elapsed();
     if output.status.code() == Some(124) && command.get_program() == "timeout" {
@@ -46,14 +44,17 @@ pub(super) fn limited(program: &str) -> Command {
     command
 }
 
-/// Runs something several times after once that does not count.
+/// Runs something several times after once that does not count; less often when it takes long altogether.
 ///
 /// # Errors
 /// The first error of any of them.
-pub(super) fn repeated(
-    count: usize,
-    mut once: impl FnMut() -> Result<Duration>,
-) -> Result<Vec<Duration>> {
-    once()?;
-    (0..count).map(|_| once()).collect()
+pub(super) fn repeated<T>(count: usize, mut once: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
+    let start = Instant::now();
+    let first = once()?;
+    let mut measured = Vec::new();
+    while measured.len() < count && start.elapsed() < PATIENCE {
+        measured.push(once()?);
+    }
+    // What is this slow is not changed much by being done for the first time.
+    Ok(if measured.is_empty() { vec![first] } else { measured })
 }

@@ -46,15 +46,8 @@ impl Cni {
         })
     }
 
-    fn call(
-        &self,
-        verb: &str,
-        configuration: &Value,
-        endpoint: &Endpoint,
-    ) -> Result<(Duration, Vec<u8>)> {
-        let plugin = self
-            .folder
-            .join(configuration["type"].as_str().unwrap_or_default());
+    fn call(&self, verb: &str, configuration: &Value, endpoint: &Endpoint) -> Result<(Duration, Vec<u8>)> {
+        let plugin = self.folder.join(configuration["type"].as_str().unwrap_or_default());
         let mut command = match endpoint.ports.len() {
             0..100 => Command::new(&plugin),
             _ => call::limited(&plugin.to_string_lossy()),
@@ -108,8 +101,7 @@ impl Plugin for Cni {
 /// # Errors
 /// When the plugin fails.
 pub(super) fn address(folder: &Path, verb: &str, container: &str) -> Result<Duration> {
-    let configuration =
-        json!({ "cniVersion": "1.0.0", "name": "alone", "ipam": Cni::host_local() });
+    let configuration = json!({ "cniVersion": "1.0.0", "name": "alone", "ipam": Cni::host_local() });
     let mut command = Command::new(folder.join("host-local"));
     command
         .env("CNI_COMMAND", verb)

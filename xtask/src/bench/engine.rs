@@ -137,12 +137,7 @@ pub(super) fn docker(image: &Image) -> Result<Engine> {
     const SOCKET: &str = "/run/docker-bench.sock";
     let log = fs::File::create("/run/docker-bench.log")?;
     let mut command = Command::new("dockerd");
-    command.args([
-        "--data-root",
-        "/var/lib/docker",
-        "--exec-root",
-        "/run/docker-bench",
-    ]);
+    command.args(["--data-root", "/var/lib/docker", "--exec-root", "/run/docker-bench"]);
     command.args([
         "--pidfile",
         "/run/docker-bench.pid",
@@ -150,9 +145,7 @@ pub(super) fn docker(image: &Image) -> Result<Engine> {
         &format!("unix://{SOCKET}"),
     ]);
     command.stdout(Stdio::null()).stderr(log);
-    let daemon = command
-        .spawn()
-        .with_context(|| process::not_started(&command))?;
+    let daemon = command.spawn().with_context(|| process::not_started(&command))?;
     let mut engine = Engine {
         name: "docker",
         program: "docker".into(),
@@ -171,13 +164,7 @@ pub(super) fn docker(image: &Image) -> Result<Engine> {
 fn wait_for_daemon(engine: &mut Engine) -> Result<()> {
     let patience = Instant::now() + Duration::from_secs(30);
     while engine.timed(&["version"]).is_err() {
-        if let Some(status) = engine
-            .daemon
-            .as_mut()
-            .map(Child::try_wait)
-            .transpose()?
-            .flatten()
-        {
+        if let Some(status) = engine.daemon.as_mut().map(Child::try_wait).transpose()?.flatten() {
             let log = fs::read_to_string("/run/docker-bench.log").unwrap_or_default();
             let last = log.lines().last().unwrap_or_default();
             bail!("dockerd {}: {last}", process::ending(status));
@@ -207,10 +194,7 @@ pub(super) fn zdocker(binary: &Path, image: &Image) -> Result<Engine> {
         helpers: &["zdocker"],
         daemon: None,
     };
-    if call::timed(&mut engine.command(&["--version"]), b"")?
-        .1
-        .is_empty()
-    {
+    if call::timed(&mut engine.command(&["--version"]), b"")?.1.is_empty() {
         bail!("this build of zdocker has no command line");
     }
     engine.timed(&["network", "create", "n"])?;

@@ -12,9 +12,7 @@ use super::results::{Group, Results};
 /// Measures the smallest steps that every contestant has to take.
 pub(super) fn measure(results: &mut Results) {
     let count = results.repetitions(60);
-    let spawned = repeated(count, || {
-        Ok(call::timed(Command::new("busybox").arg("true"), b"")?.0)
-    });
+    let spawned = repeated(count, || Ok(call::timed(Command::new("busybox").arg("true"), b"")?.0));
     results.times(
         Group::Kernel,
         "start a static program and wait for its end",

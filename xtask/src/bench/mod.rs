@@ -16,12 +16,11 @@ mod stats;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use self::call::repeated;
-use self::plugin::{Plugin, on_fresh_host};
+use self::plugin::{Plugin, apart, on_fresh_host};
 use self::results::{Group, Results};
 use self::script::Script;
 use crate::{apt, process, sandbox};
@@ -59,11 +58,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         measure(arguments, folder, binary)?;
         return Ok(ExitCode::SUCCESS);
     }
-    process::require_root(
-        "bench",
-        "it makes network namespaces, mounts and containers of its own",
-    )?;
-    apt::require(&[apt::BUILD, apt::TOOLS, apt::PEERS])?;
+    process::require_root("bench", "it makes network namespaces, mounts and containers of its own")?;
+    apt::require(&[apt::BUILD, apt::TOOLS])?;
+    if let Err(error) = apt::require_beside_others(&[apt::PEERS]) {
+        eprintln!("warning: {error:#}\nWhat is missing will not be measured.");
+    }
     let binary = match &arguments.binary {
         Some(binary) => binary
             .canonicalize()
@@ -74,10 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .prefix("zdocker-bench-")
         .tempdir_in("/var/tmp")?;
     let mut again: Vec<String> = std::env::args().skip(1).collect();
-    again.extend([
-        "--inside".to_owned(),
-        folder.path().to_string_lossy().into_owned(),
-    ]);
+    again.extend(["--inside".to_owned(), folder.path().to_string_lossy().into_owned()]);
     if arguments.binary.is_none() {
         again.extend(["--binary".to_owned(), binary.to_string_lossy().into_owned()]);
     }
@@ -107,10 +103,7 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path) -> Result<()> {
         addresses(&mut results);
     }
     if results.wants(Group::Attach) {
-        plugin::measure(
-            &mut results,
-            &peers::plugins(binary, arguments.netavark.as_deref()),
-        );
+        plugin::measure(&mut results, &peers::plugins(binary, arguments.netavark.as_deref()));
     }
     let report = report::markdown(&results, binary)?;
     if arguments.no_write || arguments.only.is_some() {
@@ -126,43 +119,37 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path) -> Result<()> {
 /// A bridge with an address and its firewall, by hand.
 fn bridge_by_script(results: &mut Results) {
     for script in [Script::OneByOne, Script::Batch] {
-        let mut removals = Vec::new();
-        let created = on_fresh_host(|| {
+        let measured = on_fresh_host(|| {
             repeated(results.repetitions(18), || {
-                let took = script.ip(None, &script::CREATE.map(str::to_owned))?
-                    + Script::nft(script::FIREWALL)?;
-                let removed = script.ip(None, &["link del bench0".to_owned()])?;
-                removals.push(removed + Script::nft("delete table inet bench")?);
-                Ok(took)
+                let create = script.ip(None, &script::CREATE.map(str::to_owned))? + Script::nft(script::FIREWALL)?;
+                let remove = script.ip(None, &["link del bench0".to_owned()])?;
+                Ok((create, remove + Script::nft("delete table inet bench")?))
             })
         });
-        results.times(Group::Network, "network create", &script.name(), created);
-        results.times(Group::Network, "network rm", &script.name(), Ok(removals));
+        let (create, remove) = apart(measured);
+        results.times(Group::Network, "network create", &script.name(), create);
+        results.times(Group::Network, "network rm", &script.name(), remove);
     }
 }
 
 /// Handing out an address and taking it back, as a process.
 fn addresses(results: &mut Results) {
     let folder = Path::new(peers::CNI);
-    let mut releases: Vec<Duration> = Vec::new();
     let mut number = 0;
-    let allocated = repeated(results.repetitions(60), || {
+    let measured = repeated(results.repetitions(60), || {
         number += 1;
         let container = format!("container-{number}");
-        let took = cni::address(folder, "ADD", &container)?;
-        releases.push(cni::address(folder, "DEL", &container)?);
-        Ok(took)
+        Ok((
+            cni::address(folder, "ADD", &container)?,
+            cni::address(folder, "DEL", &container)?,
+        ))
     });
+    let (allocate, release) = apart(measured);
     results.times(
         Group::Ipam,
         "hand out an address, whole process",
         "CNI host-local",
-        allocated,
+        allocate,
     );
-    results.times(
-        Group::Ipam,
-        "take it back, whole process",
-        "CNI host-local",
-        Ok(releases),
-    );
+    results.times(Group::Ipam, "take it back, whole process", "CNI host-local", release);
 }

@@ -21,9 +21,7 @@ pub(super) struct Netavark {
 impl Netavark {
     /// A netavark.
     pub(super) fn named(name: String, program: &Path) -> Self {
-        let words = ["--config", "/run/netavark-bench"]
-            .map(str::to_owned)
-            .into();
+        let words = ["--config", "/run/netavark-bench"].map(str::to_owned).into();
         Self {
             name,
             program: program.to_owned(),

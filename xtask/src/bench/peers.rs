@@ -17,17 +17,11 @@ pub(super) const CNI: &str = "/usr/lib/cni";
 /// What attaches containers to networks: zdocker called as netavark is, another netavark if one is given, and the rest.
 pub(super) fn plugins(zdocker: &Path, other_netavark: Option<&Path>) -> Vec<Box<dyn Plugin>> {
     let mut plugins: Vec<Box<dyn Plugin>> = Vec::new();
-    if process::first_line(zdocker, &["netavark", "version"])
-        .is_some_and(|answer| !answer.is_empty())
-    {
+    if process::first_line(zdocker, &["netavark", "version"]).is_some_and(|answer| !answer.is_empty()) {
         plugins.push(Box::new(Netavark::face_of(zdocker)));
     }
-    for program in [Some(Path::new(NETAVARK)), other_netavark]
-        .into_iter()
-        .flatten()
-    {
-        let name = process::first_line(program, &["--version"])
-            .unwrap_or_else(|| program.display().to_string());
+    for program in [Some(Path::new(NETAVARK)), other_netavark].into_iter().flatten() {
+        let name = process::first_line(program, &["--version"]).unwrap_or_else(|| program.display().to_string());
         plugins.push(Box::new(Netavark::named(name, program)));
     }
     plugins.push(Box::new(Cni { folder: CNI.into() }));
@@ -39,17 +33,10 @@ pub(super) fn plugins(zdocker: &Path, other_netavark: Option<&Path>) -> Vec<Box<
 /// The versions of everything measured, a line each.
 pub(super) fn versions(zdocker: &Path) -> Vec<String> {
     let ask = |program: &str, argument: &str| process::first_line(program, &[argument]);
-    let debian = |package: &str| {
-        process::first_line("dpkg-query", &["-Wf", "${Package} ${Version}", package])
-    };
+    let debian = |package: &str| process::first_line("dpkg-query", &["-Wf", "${Package} ${Version}", package]);
     let commit = process::first_line(
         "git",
-        &[
-            "-C",
-            &process::repository().to_string_lossy(),
-            "describe",
-            "--always",
-        ],
+        &["-C", &process::repository().to_string_lossy(), "describe", "--always"],
     );
     [
         process::first_line(zdocker, &["--version"]).filter(|version| !version.is_empty()),

@@ -32,18 +32,10 @@ pub(super) fn markdown(results: &Results, zdocker: &Path) -> Result<String> {
     )?;
     for budget in BUDGETS {
         let (measured, verdict) = budget.verdict(results);
-        writeln!(
-            text,
-            "| {} | {} | {measured} | {verdict} |",
-            budget.what, budget.limit
-        )?;
+        writeln!(text, "| {} | {} | {measured} | {verdict} |", budget.what, budget.limit)?;
     }
     for group in Group::ALL {
-        let rows: Vec<&Row> = results
-            .rows
-            .iter()
-            .filter(|row| row.group == group)
-            .collect();
+        let rows: Vec<&Row> = results.rows.iter().filter(|row| row.group == group).collect();
         if !rows.is_empty() {
             write!(text, "\n## {}\n\n{}", group.title(), table(&rows)?)?;
         }
@@ -73,10 +65,7 @@ fn machine() -> Result<Vec<String>> {
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or(": unknown");
-    let count = processors
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
     let load = fs::read_to_string("/proc/loadavg")?;
     let date = process::first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
@@ -93,7 +82,8 @@ fn machine() -> Result<Vec<String>> {
 
 /// The rows with the same case next to each other.
 fn table(rows: &[&Row]) -> Result<String> {
-    let mut text = "| what | who | median | middle eight of ten | runs | × zdocker |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| what | who | median | middle eight of ten | runs | × zdocker |\n|---|---|---|---|---|---|\n".to_owned();
     let mut cases: Vec<&str> = Vec::new();
     for row in rows {
         if !cases.contains(&row.case.as_str()) {
@@ -109,8 +99,7 @@ fn table(rows: &[&Row]) -> Result<String> {
         for row in same {
             let (spread, count) = match &row.outcome {
                 Outcome::Times(summary) if summary.count > 1 => {
-                    let (low, high) =
-                        (stats::shown(summary.tenth), stats::shown(summary.ninetieth));
+                    let (low, high) = (stats::shown(summary.tenth), stats::shown(summary.ninetieth));
                     (format!("{low} to {high}"), summary.count.to_string())
                 }
                 Outcome::Times(_) | Outcome::Bytes(_) => (String::new(), "1".to_owned()),

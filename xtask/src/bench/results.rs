@@ -44,9 +44,7 @@ impl Group {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Kernel => "What the kernel itself costs",
-            Self::Attach => {
-                "Attaching a container to a network and detaching it, as a plugin process"
-            }
+            Self::Attach => "Attaching a container to a network and detaching it, as a plugin process",
             Self::Network => "Creating and removing a network, whole process",
             Self::Run => "A container from start to end, whole process",
             Self::Parallel => "Many containers at once",
@@ -121,21 +119,11 @@ impl Results {
 
     /// How often to repeat something, given the number for a full run.
     pub(super) fn repetitions(&self, full: usize) -> usize {
-        if self.quick {
-            full.div_ceil(6).max(3)
-        } else {
-            full
-        }
+        if self.quick { full.div_ceil(6).max(3) } else { full }
     }
 
     /// Records and prints what was measured; an error becomes the reason why it was not.
-    pub(super) fn times(
-        &mut self,
-        group: Group,
-        case: &str,
-        who: &str,
-        measured: Result<Vec<Duration>>,
-    ) {
+    pub(super) fn times(&mut self, group: Group, case: &str, who: &str, measured: Result<Vec<Duration>>) {
         let outcome = match measured.map(|times| Summary::of(&times)) {
             Ok(Some(summary)) => Outcome::Times(summary),
             Ok(None) => Outcome::NotMeasured("no repetition".to_owned()),
@@ -146,8 +134,7 @@ impl Results {
 
     /// Like [`Results::times`], for a size in bytes.
     pub(super) fn bytes(&mut self, group: Group, case: &str, who: &str, measured: Result<u64>) {
-        let outcome =
-            measured.map_or_else(|error| Outcome::NotMeasured(reason(&error)), Outcome::Bytes);
+        let outcome = measured.map_or_else(|error| Outcome::NotMeasured(reason(&error)), Outcome::Bytes);
         self.add(group, case, who, outcome);
     }
 

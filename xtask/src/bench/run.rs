@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::call::{self, repeated};
 use super::engine::{self, Engine, Image};
-use super::plugin::on_fresh_host;
+use super::plugin::{apart, on_fresh_host};
 use super::results::{Group, Results};
 
 /// Containers that are started, and how many at a time.
@@ -53,12 +53,7 @@ pub(super) fn measure(results: &mut Results, folder: &Path, binary: &Path) -> Re
     if results.wants(Group::Run) {
         for runtime in ["crun", "runc"] {
             let measured = on_fresh_host(|| runtime_alone(results, runtime, &image));
-            results.times(
-                Group::Run,
-                "the OCI runtime alone, no network",
-                runtime,
-                measured,
-            );
+            results.times(Group::Run, "the OCI runtime alone, no network", runtime, measured);
         }
     }
     Ok(())
@@ -66,7 +61,7 @@ pub(super) fn measure(results: &mut Results, folder: &Path, binary: &Path) -> Re
 
 fn measure_engine(results: &mut Results, engine: &Engine) {
     if results.wants(Group::Network) {
-        let (create, remove) = networks(results, engine);
+        let (create, remove) = apart(networks(results, engine));
         results.times(Group::Network, "network create", engine.name, create);
         results.times(Group::Network, "network rm", engine.name, remove);
     }
@@ -101,23 +96,14 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
     }
 }
 
-fn networks(results: &Results, engine: &Engine) -> (Result<Vec<Duration>>, Result<Vec<Duration>>) {
-    let mut removals = Vec::new();
-    let creations = repeated(results.repetitions(18), || {
-        let took = engine.timed(&["network", "create", "again"])?;
-        removals.push(engine.timed(&["network", "rm", "again"])?);
-        Ok(took)
-    });
-    let measured = !removals.is_empty();
-    let removals = removals.into_iter().skip(1).collect();
-    (
-        creations,
-        if measured {
-            Ok(removals)
-        } else {
-            Err(anyhow::anyhow!("no network could be created and removed"))
-        },
-    )
+/// The times of creating and of removing a network.
+fn networks(results: &Results, engine: &Engine) -> Result<Vec<(Duration, Duration)>> {
+    repeated(results.repetitions(18), || {
+        Ok((
+            engine.timed(&["network", "create", "again"])?,
+            engine.timed(&["network", "rm", "again"])?,
+        ))
+    })
 }
 
 /// The time until all of many containers have ended.
@@ -148,14 +134,8 @@ fn helper_memory(engine: &Engine) -> Result<u64> {
         &["-d", "--name", "sleeper", "--net", "n", "-p", "8081:80"],
         &["sleep", "1000"],
     )?;
-    let new: Vec<u32> = processes_named(engine.helpers)?
-        .difference(&before)
-        .copied()
-        .collect();
-    let memory = new
-        .iter()
-        .map(|pid| anonymous_memory(*pid))
-        .sum::<Result<u64>>();
+    let new: Vec<u32> = processes_named(engine.helpers)?.difference(&before).copied().collect();
+    let memory = new.iter().map(|pid| anonymous_memory(*pid)).sum::<Result<u64>>();
     engine.timed(&["stop", "-t", "1", "sleeper"])?;
     engine.timed(&["rm", "sleeper"])?;
     if new.is_empty() {
@@ -168,11 +148,7 @@ fn helper_memory(engine: &Engine) -> Result<u64> {
 fn processes_named(names: &[&str]) -> Result<HashSet<u32>> {
     let mut found = HashSet::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         // A process may end while we look.

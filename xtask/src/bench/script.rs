@@ -44,13 +44,7 @@ impl Script {
         }
         let mut total = Duration::ZERO;
         for line in lines {
-            total += call::timed(
-                Command::new("ip")
-                    .args(&place)
-                    .args(line.split_whitespace()),
-                b"",
-            )?
-            .0;
+            total += call::timed(Command::new("ip").args(&place).args(line.split_whitespace()), b"")?.0;
         }
         Ok(total)
     }
@@ -74,10 +68,7 @@ impl Script {
             .iter()
             .map(|(host, container)| format!("tcp . {host}{}", target(container)))
             .collect();
-        format!(
-            "{verb} element inet bench ports {{ {} }}\n",
-            elements.join(", ")
-        )
+        format!("{verb} element inet bench ports {{ {} }}\n", elements.join(", "))
     }
 }
 

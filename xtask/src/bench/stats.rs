@@ -19,11 +19,7 @@ impl Summary {
     pub(super) fn of(times: &[Duration]) -> Option<Self> {
         let mut sorted = times.to_vec();
         sorted.sort_unstable();
-        let at = |percent: usize| {
-            sorted
-                .get((sorted.len().checked_sub(1)? * percent + 50) / 100)
-                .copied()
-        };
+        let at = |percent: usize| sorted.get((sorted.len().checked_sub(1)? * percent + 50) / 100).copied();
         Some(Self {
             count: sorted.len(),
             median: at(50)?,
@@ -65,10 +61,7 @@ mod tests {
         assert_eq!(summary.tenth, Duration::from_millis(10));
         assert_eq!(summary.ninetieth, Duration::from_millis(90));
         assert_eq!(Summary::of(&[]), None);
-        assert_eq!(
-            Summary::of(&times[..1]).unwrap().tenth,
-            Duration::from_millis(100)
-        );
+        assert_eq!(Summary::of(&times[..1]).unwrap().tenth, Duration::from_millis(100));
     }
 
     #[test]

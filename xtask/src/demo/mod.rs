@@ -32,10 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         story::run(folder, binary)?;
         return Ok(ExitCode::SUCCESS);
     }
-    process::require_root(
-        "demo",
-        "it makes network namespaces, mounts and containers of its own",
-    )?;
+    process::require_root("demo", "it makes network namespaces, mounts and containers of its own")?;
     apt::require(&[apt::BUILD, apt::TOOLS])?;
     let binary = match &arguments.binary {
         Some(binary) => binary
@@ -57,9 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     ];
     let status = sandbox::run_this_program(&words.map(str::to_owned))?;
     let path = folder.path().to_owned();
-    folder
-        .close()
-        .with_context(|| format!("removing {}", path.display()))?;
+    folder.close().with_context(|| format!("removing {}", path.display()))?;
 
     stage::heading("This machine, after the throw-away one is gone");
     let extra: Vec<_> = State::observe()?
@@ -68,10 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .filter(|line| !line.starts_with("processes:"))
         .collect();
     if !extra.is_empty() {
-        bail!(
-            "not as it was before; new on this machine:\n  {}",
-            extra.join("\n  ")
-        );
+        bail!("not as it was before; new on this machine:\n  {}", extra.join("\n  "));
     }
     println!(
         "Links, routes, firewall tables, mounts, control groups: as they were. {} is gone.",

@@ -44,11 +44,7 @@ impl Stage {
         print_output(&output);
         println!("   \x1b[2m{}\x1b[0m", in_milliseconds(took));
         if !output.status.success() {
-            bail!(
-                "this step failed: `{}` {}",
-                typed(line),
-                process::ending(output.status)
-            );
+            bail!("this step failed: `{}` {}", typed(line), process::ending(output.status));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -60,13 +56,7 @@ impl Stage {
     }
 
     /// Shows a command that succeeds and says this.
-    pub(super) fn expect(
-        &self,
-        words: &str,
-        place: Place,
-        line: &[&str],
-        text: &str,
-    ) -> Result<()> {
+    pub(super) fn expect(&self, words: &str, place: Place, line: &[&str], text: &str) -> Result<()> {
         let said = self.show(words, place, line)?;
         if !said.contains(text) {
             bail!("this step should have shown \"{text}\"");
@@ -92,9 +82,7 @@ impl Stage {
     /// Shows the command once it succeeds, trying again while the program it asks is still starting.
     pub(super) fn show_when_ready(&self, words: &str, line: &[&str]) -> Result<String> {
         let patience = Instant::now() + Duration::from_secs(5);
-        while !self.command(Place::Host, line).output()?.status.success()
-            && Instant::now() < patience
-        {
+        while !self.command(Place::Host, line).output()?.status.success() && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.show(words, Place::Host, line)
@@ -109,9 +97,7 @@ impl Stage {
         println!("   \x1b[36m{prompt} {}\x1b[0m", typed(line));
         let mut command = self.command(place, line);
         let start = Instant::now();
-        let output = command
-            .output()
-            .with_context(|| process::not_started(&command))?;
+        let output = command.output().with_context(|| process::not_started(&command))?;
         Ok((output, start.elapsed()))
     }
 

@@ -47,13 +47,8 @@ pub(super) fn run(folder: &Path, binary: &Path) -> Result<()> {
     sandbox::furnish(folder)?;
     sandbox::connect_outside()?;
     heading("A throw-away host");
-    println!(
-        "It has a link `uplink` with 203.0.113.2 to an outside machine, 203.0.113.1. This machine's own network"
-    );
-    println!(
-        "is not touched. zdocker keeps its records in {}.",
-        folder.display()
-    );
+    println!("It has a link `uplink` with 203.0.113.2 to an outside machine, 203.0.113.1. This machine's own network");
+    println!("is not touched. zdocker keeps its records in {}.", folder.display());
     let stage = Stage::new(binary, folder);
     let before = State::observe()?;
     println!("Found before: {}.", before.summary());
@@ -102,29 +97,18 @@ fn web(stage: &Stage) -> Result<String> {
     stage.zdocker("And for real.", &line)?;
     let shown = stage.zdocker(
         "Inside it has one interface with an address of the network.",
-        &[
-            "exec", "web", "ip", "-4", "-o", "addr", "show", "scope", "global",
-        ],
+        &["exec", "web", "ip", "-4", "-o", "addr", "show", "scope", "global"],
     )?;
     let address = shown
         .split_whitespace()
         .skip_while(|word| *word != "inet")
         .nth(1)
         .and_then(|a| a.split('/').next());
-    address
-        .map(str::to_owned)
-        .context("the container has no IPv4 address")
+    address.map(str::to_owned).context("the container has no IPv4 address")
 }
 
 fn fetch(address: &str) -> [String; 5] {
-    [
-        "busybox",
-        "wget",
-        "-q",
-        "-O-",
-        &format!("http://{address}/{PAGE}"),
-    ]
-    .map(str::to_owned)
+    ["busybox", "wget", "-q", "-O-", &format!("http://{address}/{PAGE}")].map(str::to_owned)
 }
 
 fn reach(stage: &Stage) -> Result<()> {
@@ -141,16 +125,8 @@ fn reach(stage: &Stage) -> Result<()> {
     if !page.contains(WORDS) {
         bail!("this is not the page that was asked for");
     }
-    from(
-        "From this host, by its other address:",
-        Place::Host,
-        "203.0.113.2:8080",
-    )?;
-    from(
-        "From the outside machine:",
-        Place::Outside,
-        "203.0.113.2:8080",
-    )
+    from("From this host, by its other address:", Place::Host, "203.0.113.2:8080")?;
+    from("From the outside machine:", Place::Outside, "203.0.113.2:8080")
 }
 
 fn neighbour(stage: &Stage, address: &str) -> Result<()> {
@@ -172,10 +148,7 @@ fn neighbour(stage: &Stage, address: &str) -> Result<()> {
     )?;
     stage.zdocker(
         "... and the outside, under this host's address.",
-        &with(
-            run,
-            &["busybox", "ping", "-c", "1", "-W", "2", "203.0.113.1"],
-        ),
+        &with(run, &["busybox", "ping", "-c", "1", "-W", "2", "203.0.113.1"]),
     )?;
     Ok(())
 }
@@ -246,8 +219,6 @@ fn nothing_left(before: &State) -> Result<()> {
     if !extra.is_empty() {
         bail!("zdocker left behind:\n  {}", extra.join("\n  "));
     }
-    println!(
-        "Nothing is left of it: no link, route, firewall table, mount, process or control group."
-    );
+    println!("Nothing is left of it: no link, route, firewall table, mount, process or control group.");
     Ok(())
 }
