@@ -1,29 +1,175 @@
 //! The files that the engine makes for a container: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`.
 
+use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::containers::paths::ContainerPaths;
 
+/// The names of the files, below `/etc` in the container and as given to [`ContainerPaths::etc_file`].
+pub const NAMES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+
+/// The local stub of systemd-resolved, which answers on the host only.
+const RESOLVED_STUB: &str = "127.0.0.53";
+
+/// Where systemd-resolved writes the name servers behind its stub.
+const RESOLVED_UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
+
+/// What a container asks when the host has no name server that can be reached from elsewhere (as Docker).
+const PUBLIC_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
 /// The content of `/etc/hosts`: the loopback names, then each address with the names of this container.
-pub fn hosts(_addresses: &[IpAddr], _names: &[&str]) -> String {
-    unimplemented!()
+pub fn hosts(addresses: &[IpAddr], names: &[&str]) -> String {
+    let mut text = String::from(
+        "127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n",
+    );
+    for address in addresses {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{address}\t{}", names.join(" "));
+    }
+    text
 }
 
-/// The content of `/etc/resolv.conf`: `dns` when given, else the host's without what only works on the host.
-pub fn resolv_conf(_dns: &[IpAddr], _host: &str) -> String {
-    unimplemented!()
+/// The content of `/etc/resolv.conf`: the name servers `dns` when given, else the host's without those that only work
+/// on the host; search domains and options are the host's. See resolv.conf(5).
+pub fn resolv_conf(dns: &[IpAddr], host: &str) -> String {
+    let mut text = String::new();
+    let mut servers: Vec<String> = dns.iter().map(ToString::to_string).collect();
+    for line in host.lines().map(str::trim) {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["nameserver", server, ..] if dns.is_empty() && !is_local(server) => {
+                servers.push(server.to_owned());
+            }
+            ["search" | "domain" | "options" | "sortlist", _, ..] => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            _ => {}
+        }
+    }
+    if servers.is_empty() {
+        servers = PUBLIC_SERVERS.map(str::to_owned).to_vec();
+    }
+    for server in servers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    text
 }
 
-/// The host's own resolver configuration, that of systemd-resolved's upstream when the host's is its local stub.
+/// Loopback addresses, and link-local ones, whose scope is an interface that the container does not have.
+fn is_local(server: &str) -> bool {
+    let (address, zone) = match server.split_once('%') {
+        Some((address, _)) => (address, true),
+        None => (server, false),
+    };
+    zone || address
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+}
+
+/// The host's own resolver configuration, that of systemd-resolved's upstream when the host has only its local stub.
+/// Empty when the host has none.
 pub fn host_resolv_conf() -> String {
-    unimplemented!()
+    host_resolv_conf_from(Path::new("/etc/resolv.conf"), Path::new(RESOLVED_UPSTREAM))
 }
 
-/// Writes the three files where the bundle mounts them from.
+fn host_resolv_conf_from(file: &Path, upstream: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut servers = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .map(str::trim);
+    let stub_only = servers.next() == Some(RESOLVED_STUB) && servers.next().is_none();
+    if stub_only {
+        fs::read_to_string(upstream).unwrap_or(text)
+    } else {
+        text
+    }
+}
+
+/// Writes the three files to where the bundle mounts them from.
 ///
 /// # Errors
 /// As writing files.
-pub fn write(_: &ContainerPaths, _hosts: &str, _hostname: &str, _resolv_conf: &str) -> io::Result<()> {
-    unimplemented!()
+pub fn write(
+    paths: &ContainerPaths,
+    hosts: &str,
+    hostname: &str,
+    resolv_conf: &str,
+) -> io::Result<()> {
+    fs::create_dir_all(paths.etc_file(""))?;
+    fs::write(paths.etc_file("hosts"), hosts)?;
+    fs::write(paths.etc_file("hostname"), format!("{hostname}\n"))?;
+    fs::write(paths.etc_file("resolv.conf"), resolv_conf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_listed_with_every_name() {
+        let addresses = ["192.168.1.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let text = hosts(&addresses, &["web", "0123456789ab"]);
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "));
+        assert!(text.ends_with("\n192.168.1.2\tweb 0123456789ab\nfd00::2\tweb 0123456789ab\n"));
+    }
+
+    #[test]
+    fn name_servers_that_only_work_on_the_host_are_dropped() {
+        let host = "# comment\nsearch example.org corp\nnameserver 127.0.0.1\nnameserver\t10.0.0.1 \nnameserver ::1\n\
+                    nameserver fe80::1%eth0\noptions ndots:2\nnameserver 2001:db8::1\n";
+        let expected = "search example.org corp\noptions ndots:2\nnameserver 10.0.0.1\nnameserver 2001:db8::1\n";
+        assert_eq!(resolv_conf(&[], host), expected);
+    }
+
+    #[test]
+    fn a_host_without_usable_servers_leaves_the_public_ones() {
+        for host in ["", "nameserver 127.0.0.53\n", "nameserver 0.0.0.0\n"] {
+            assert_eq!(
+                resolv_conf(&[], host),
+                "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+            );
+        }
+    }
+
+    #[test]
+    fn given_servers_replace_the_hosts_and_may_be_local() {
+        let dns = ["127.0.0.1".parse().unwrap()];
+        assert_eq!(
+            resolv_conf(&dns, "search a\nnameserver 10.0.0.1\n"),
+            "search a\nnameserver 127.0.0.1\n"
+        );
+    }
+
+    #[test]
+    fn the_stub_of_systemd_resolved_is_looked_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, upstream] = ["stub", "upstream"].map(|name| dir.path().join(name));
+        fs::write(&upstream, "nameserver 10.0.0.1\n").unwrap();
+        let check = |content: &str, expected: &str| {
+            fs::write(&file, content).unwrap();
+            assert_eq!(host_resolv_conf_from(&file, &upstream), expected);
+        };
+        check(
+            "nameserver 127.0.0.53\noptions edns0\n",
+            "nameserver 10.0.0.1\n",
+        );
+        check(
+            "nameserver 127.0.0.53\nnameserver 10.0.0.9\n",
+            "nameserver 127.0.0.53\nnameserver 10.0.0.9\n",
+        );
+        check("nameserver 10.0.0.9\n", "nameserver 10.0.0.9\n");
+        assert_eq!(
+            host_resolv_conf_from(&dir.path().join("none"), &upstream),
+            ""
+        );
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::containers::paths::ContainerPaths;
 use crate::runtime::RuntimeError;
 use crate::signals::ProcessRef;
@@ -24,15 +22,6 @@ pub struct ExecRequest {
     /// Whether our standard input is its standard input (`-i`).
     pub interactive: bool,
     /// Whether we do not wait for it (`-d`).
-    pub detach: bool,
-}
-
-/// A process in all its details, for the runtime.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ExecProcess {
-    /// The OCI `process` object, complete.
-    pub process: libcontainer::oci_spec::runtime::Process,
-    /// Whether nobody waits for it.
     pub detach: bool,
 }
 

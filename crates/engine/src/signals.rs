@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::PidfdFlags;
 use serde::{Deserialize, Serialize};
 
 /// A process, told apart from a later one with the same id by when it started.
@@ -66,13 +67,16 @@ impl Signal {
             "IOT" => "ABRT",
             other => other,
         };
-        let signal: nix::sys::signal::Signal = format!("SIG{name}").parse().map_err(|_| invalid())?;
+        let signal: nix::sys::signal::Signal =
+            format!("SIG{name}").parse().map_err(|_| invalid())?;
         Ok(Self(signal as i32))
     }
 
     /// The signal of that number, if there is one.
     pub fn from_number(number: i32) -> Option<Self> {
-        (1..=libc::SIGRTMAX()).contains(&number).then_some(Self(number))
+        (1..=libc::SIGRTMAX())
+            .contains(&number)
+            .then_some(Self(number))
     }
 
     /// Its number.
@@ -100,6 +104,18 @@ fn real_time(name: &str) -> Option<i32> {
     Some(libc::SIGRTMAX() - i32::from(offset))
 }
 
+impl From<zdocker_host::process::ProcessId> for ProcessRef {
+    fn from(id: zdocker_host::process::ProcessId) -> Self {
+        ProcessRef { pid: id.pid, start_time: id.start_time }
+    }
+}
+
+impl From<ProcessRef> for zdocker_host::process::ProcessId {
+    fn from(process: ProcessRef) -> Self {
+        Self { pid: process.pid, start_time: process.start_time }
+    }
+}
+
 impl ProcessRef {
     /// The process that has the id `pid` now.
     ///
@@ -125,16 +141,18 @@ impl ProcessRef {
 
     /// A file descriptor that stands for the process, `None` when it is gone.
     pub(crate) fn open(self) -> Result<Option<OwnedFd>, SignalError> {
-        // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
-        let fd = match Errno::result(fd) {
-            // SAFETY: the descriptor is new and owned by nobody else; the kernel's descriptors fit an int.
-            Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as i32) },
-            Err(Errno::ESRCH) => return Ok(None),
+        let Some(pid) = rustix::process::Pid::from_raw(self.pid) else {
+            return Ok(None);
+        };
+        let fd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
             Err(error) => return Err(self.error("open", error.into())),
         };
         // Only a descriptor that is held keeps the id from being given away again: compare after opening.
-        Ok(Self::of(self.pid).is_ok_and(|now| now == self).then_some(fd))
+        Ok(Self::of(self.pid)
+            .is_ok_and(|now| now == self)
+            .then_some(fd))
     }
 
     /// Sends `signal`; false when the process is gone.
@@ -151,7 +169,8 @@ impl ProcessRef {
     fn send_to(self, pidfd: &OwnedFd, signal: Signal) -> Result<bool, SignalError> {
         let (fd, no_info) = (pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
         // SAFETY: the descriptor is open; a null siginfo means that the kernel fills it in like kill(2).
-        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
         match Errno::result(sent) {
             Ok(_) => Ok(true),
             Err(Errno::ESRCH) => Ok(false),
@@ -213,13 +232,20 @@ impl ProcessRef {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
     fn sleeper(script: &str) -> (Child, ProcessRef) {
-        let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its first byte says that the shell has set its traps.
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let process = ProcessRef::of(child.id() as i32).unwrap();
         (child, process)
     }
@@ -235,14 +261,16 @@ mod tests {
         check("RTMIN", libc::SIGRTMIN());
         check("SIGRTMIN+3", libc::SIGRTMIN() + 3);
         check("rtmax-1", libc::SIGRTMAX() - 1);
-        for wrong in ["", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG"] {
+        for wrong in [
+            "", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG",
+        ] {
             assert!(Signal::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_polite_process_ends_by_the_first_signal() {
-        let (mut child, process) = sleeper("exec sleep 100");
+        let (mut child, process) = sleeper("echo; exec sleep 100");
         process.stop(Signal::TERM, Duration::from_secs(60)).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
         assert!(!process.send(Signal::TERM).unwrap());
@@ -251,14 +279,16 @@ mod tests {
 
     #[test]
     fn a_deaf_process_is_killed_after_the_grace_period() {
-        let (mut child, process) = sleeper("trap '' TERM; while :; do sleep 100; done");
-        process.stop(Signal::TERM, Duration::from_millis(100)).unwrap();
+        let (mut child, process) = sleeper("trap '' TERM; echo; while :; do sleep 100; done");
+        process
+            .stop(Signal::TERM, Duration::from_millis(100))
+            .unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 
     #[test]
     fn a_process_with_a_recycled_id_is_left_alone() {
-        let (mut child, process) = sleeper("exec sleep 100");
+        let (mut child, process) = sleeper("echo; exec sleep 100");
         let earlier = ProcessRef {
             start_time: process.start_time - 1,
             ..process
@@ -272,7 +302,7 @@ mod tests {
 
     #[test]
     fn waiting_stops_when_the_time_is_over() {
-        let (mut child, process) = sleeper("exec sleep 100");
+        let (mut child, process) = sleeper("echo; exec sleep 100");
         assert!(!process.wait(Some(Duration::from_millis(20))).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,5 +1,16 @@
-//! The effects: what zdocker does to the host, and the records that it keeps.
+//! The effects of zdocker: the one crate that speaks with the kernel about networks, and the records that it keeps.
+//!
+//! [`Kernel`] looks at the machine ([`Kernel::observe`]), carries out plans ([`Kernel::apply`]) and takes away what records
+//! say may be there ([`Kernel::remove`]). It speaks netlink itself, so no other program is needed.
 
+mod apply;
+mod kernel;
+pub mod netlink;
+pub mod netns;
 pub mod process;
 pub mod sockets;
 pub mod store;
+pub mod sysctl;
+
+pub use apply::{ApplyError, RemoveFailure, StepError, Watch};
+pub use kernel::{Kernel, ObserveError};

@@ -1,5 +1,15 @@
-//! What a container is: its specification, where its files are, and who its processes run as.
+//! Containers: what they are, how they come and go.
 
+mod endpoints;
+mod ended;
+mod lifecycle;
+mod names;
 pub mod paths;
+mod request;
+mod run;
 pub mod spec;
 pub mod user;
+
+pub use lifecycle::ContainerView;
+pub use request::RunRequest;
+pub use run::{Launch, Started};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zdocker_net::names::Id;
 
 /// A container as it was asked for: everything that is needed to start it, again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,20 @@ pub struct ContainerSpec {
     pub runtime: Option<PathBuf>,
     /// Name servers for the container, in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// Which network namespace it gets.
+    pub namespace: NamespaceChoice,
+}
+
+/// Which network namespace a container gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamespaceChoice {
+    /// One of its own.
+    Own,
+    /// The host's.
+    Host,
+    /// That of the container with this identifier.
+    Container(Id),
 }
 
 /// Where a container's root file system comes from.
@@ -61,7 +76,9 @@ pub struct Mount {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MountError {
     /// Not `SOURCE:DESTINATION[:MODE]`.
-    #[error("invalid volume specification {0:?}: it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro")]
+    #[error(
+        "invalid volume specification {0:?}: it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro"
+    )]
     Format(String),
     /// A name in place of a host path.
     #[error(
@@ -75,7 +92,9 @@ pub enum MountError {
         name: String,
     },
     /// The path in the container is not absolute.
-    #[error("invalid mount path {destination:?} in {spec:?}: the path in the container must be absolute")]
+    #[error(
+        "invalid mount path {destination:?} in {spec:?}: the path in the container must be absolute"
+    )]
     RelativeDestination {
         /// The whole argument.
         spec: String,
@@ -187,17 +206,34 @@ mod tests {
 
     #[test]
     fn volumes_with_and_without_a_mode() {
-        assert_eq!(Mount::parse("/srv:/data"), Ok(mount("/srv", "/data", false)));
-        assert_eq!(Mount::parse("/srv:/data:rw"), Ok(mount("/srv", "/data", false)));
-        assert_eq!(Mount::parse("/a b,c:/data/../x/:ro"), Ok(mount("/a b,c", "/x", true)));
+        assert_eq!(
+            Mount::parse("/srv:/data"),
+            Ok(mount("/srv", "/data", false))
+        );
+        assert_eq!(
+            Mount::parse("/srv:/data:rw"),
+            Ok(mount("/srv", "/data", false))
+        );
+        assert_eq!(
+            Mount::parse("/a b,c:/data/../x/:ro"),
+            Ok(mount("/a b,c", "/x", true))
+        );
     }
 
     #[test]
     fn wrong_volumes_say_what_is_wrong() {
-        let check = |spec: &str, expected: &str| assert_eq!(Mount::parse(spec).unwrap_err().to_string(), expected);
+        let check = |spec: &str, expected: &str| {
+            assert_eq!(Mount::parse(spec).unwrap_err().to_string(), expected)
+        };
         let form = "it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro";
-        check("/data", &format!("invalid volume specification \"/data\": {form}"));
-        check(":/data", &format!("invalid volume specification \":/data\": {form}"));
+        check(
+            "/data",
+            &format!("invalid volume specification \"/data\": {form}"),
+        );
+        check(
+            ":/data",
+            &format!("invalid volume specification \":/data\": {form}"),
+        );
         check(
             "/a:/b:ro:z",
             &format!("invalid volume specification \"/a:/b:ro:z\": {form}"),

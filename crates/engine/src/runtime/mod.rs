@@ -1,18 +1,19 @@
 //! The seam to the OCI runtime: libcontainer within this process, or a program such as runc.
 
-pub mod embedded;
-pub mod executor;
-pub mod external;
+pub(crate) mod console;
+mod embedded;
+mod executor;
+mod external;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use libcontainer::oci_spec::runtime::Process;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::containers::paths::ContainerPaths;
-use crate::exec::ExecProcess;
 
 /// What becomes a process's standard input, output and error.
 #[derive(Debug)]
@@ -47,18 +48,9 @@ pub trait Runtime {
     /// Kills what is left of the container and removes its cgroup and the runtime's state. "Already gone" is success.
     fn delete(&mut self) -> Result<(), RuntimeError>;
 
-    /// Runs one more process in a started container. The process is a child of the calling process, or of the runtime
-    /// program's, according to [`ExecHandle`].
-    fn exec(&mut self, process: &ExecProcess, stdio: ProcessStdio) -> Result<ExecHandle, RuntimeError>;
-}
-
-/// How the end of an exec'd process is waited for.
-#[derive(Debug)]
-pub enum ExecHandle {
-    /// The process itself is a child of this process.
-    Process(Pid),
-    /// The runtime program waits for it, and ends with its exit status.
-    Program(std::process::Child),
+    /// Runs one more process in a started container. It is a child of the calling process or adopted by it, which for
+    /// that becomes a subreaper.
+    fn exec(&mut self, process: &Process, stdio: ProcessStdio) -> Result<Pid, RuntimeError>;
 }
 
 /// The runtime of a container: the program `runtime` when given, else the embedded one.

@@ -52,12 +52,20 @@ pub fn spawn(_command: Command, _paths: &ContainerPaths) -> Result<Launcher, Shi
 }
 
 impl Launcher {
+    /// The shim.
+    pub fn process(&self) -> ProcessRef {
+        unimplemented!()
+    }
+
     /// Creates and starts the container. Dropping the launcher instead makes the shim end without a trace, and without
     /// calling its closure... only a launcher that is killed does that.
     ///
     /// # Errors
     /// [`ShimError::Runtime`] with the exit status for the user when the container does not start.
-    pub fn start(self, _request: &StartRequest) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
+    pub fn start(
+        self,
+        _request: &StartRequest,
+    ) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
         unimplemented!()
     }
 }

@@ -226,6 +226,25 @@ impl Records<'_> {
         Ok(())
     }
 
+    /// Makes `owner` the one that is at a container. `false`, and nothing changed, if somebody else than `expected` is by now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn claim_container(
+        &self,
+        id: &Id,
+        expected: Option<ProcessId>,
+        owner: ProcessId,
+    ) -> Result<bool, StoreError> {
+        let ((pid, start), (old_pid, old_start)) = (owner_columns(Some(owner)), owner_columns(expected));
+        let changed = self.transaction.execute(
+            "UPDATE containers SET owner_pid = ?2, owner_start = ?3
+             WHERE id = ?1 AND owner_pid IS ?4 AND owner_start IS ?5",
+            params![id.as_str(), pid, start, old_pid, old_start],
+        )?;
+        Ok(changed == 1)
+    }
+
     /// Records that a container's first process runs under `shim`, unless it has ended meanwhile.
     ///
     /// # Errors

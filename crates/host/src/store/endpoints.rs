@@ -84,7 +84,8 @@ impl Records<'_> {
             .query_row(query, [network.as_str()], |row| row.get(0))?)
     }
 
-    /// Records an endpoint that `owner` is about to plug in. Its addresses and ports are recorded after it.
+    /// Records an endpoint that `owner` is about to plug in. Its leases and ports may be recorded before it, in the same
+    /// transaction.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -102,19 +103,6 @@ impl Records<'_> {
                 start,
                 boot
             ],
-        )?;
-        Ok(())
-    }
-
-    /// Fills in what was allocated to a recorded endpoint.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn update_endpoint(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        let spec = to_json("endpoint", endpoint)?;
-        self.transaction.execute(
-            "UPDATE endpoints SET spec = ?2 WHERE id = ?1",
-            params![endpoint.id.as_str(), spec],
         )?;
         Ok(())
     }

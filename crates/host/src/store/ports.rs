@@ -28,19 +28,20 @@ impl Records<'_> {
         }
     }
 
-    /// The container that holds the host port of `port`, at whatever address.
+    /// The container that holds the host port of `port`, at whatever address: within a transaction that is about to publish
+    /// several ports, perhaps the one whose endpoint is not recorded yet.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn port_holder(&self, port: &PublishedPort) -> Result<Option<Id>, StoreError> {
-        let query = "SELECT container FROM ports JOIN endpoints ON endpoints.id = ports.endpoint
+        let query = "SELECT container FROM ports LEFT JOIN endpoints ON endpoints.id = ports.endpoint
                      WHERE protocol = ?1 AND port = ?2";
-        let found: Option<String> = self
+        let found: Option<Option<String>> = self
             .transaction
             .query_row(query, params![port.protocol.to_string(), port.host_port], |row| {
                 row.get(0)
             })
             .optional()?;
-        Ok(found.map(Id::from))
+        Ok(found.flatten().map(Id::from))
     }
 }

@@ -39,7 +39,7 @@ CREATE TABLE blocks (
 CREATE TABLE leases (
     subnet  TEXT NOT NULL REFERENCES subnets (subnet) ON DELETE CASCADE,
     address TEXT NOT NULL,
-    holder  TEXT REFERENCES endpoints ON DELETE RESTRICT,
+    holder  TEXT REFERENCES endpoints DEFERRABLE INITIALLY DEFERRED,
     since   INTEGER NOT NULL,
     PRIMARY KEY (subnet, address)
 ) STRICT, WITHOUT ROWID;
@@ -65,7 +65,7 @@ CREATE TABLE ports (
     protocol TEXT NOT NULL,
     port     INTEGER NOT NULL,
     address  TEXT NOT NULL,
-    endpoint TEXT NOT NULL REFERENCES endpoints ON DELETE CASCADE,
+    endpoint TEXT NOT NULL REFERENCES endpoints ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     PRIMARY KEY (protocol, port, address)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ports_by_endpoint ON ports (endpoint);

@@ -1,0 +1,144 @@
+//! A container's endpoints in the records: networks resolved, addresses leased, ports taken.
+
+use std::net::IpAddr;
+
+use zdocker_host::process::ProcessId;
+use zdocker_host::sockets;
+use zdocker_host::store::{Records, StoreError};
+use zdocker_net::attach::{self, EndpointWish};
+use zdocker_net::model::{Driver, Endpoint, InterfaceAddress, Network, UnixNanos};
+use zdocker_net::names::Id;
+use zdocker_net::ports::{PortRequest, Protocol, PublishedPort};
+
+use super::request::RunRequest;
+use super::spec::NamespaceChoice;
+use crate::engine::{Engine, random};
+use crate::error::EngineError;
+
+/// How often another free port is tried before giving up: each try may meet one that is published, but not listened at.
+const FREE_PORT_TRIES: usize = 200;
+
+/// Which namespace a container gets and how it is plugged in.
+#[derive(Debug, Clone)]
+pub(super) struct Placement {
+    pub(super) namespace: NamespaceChoice,
+    /// Each bridge network, real, with what the endpoint on it is to be.
+    pub(super) endpoints: Vec<(Network, EndpointWish)>,
+}
+
+/// What endpoints are recorded for: who does it, when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recording<'a> {
+    pub(super) container: &'a Id,
+    pub(super) owner: ProcessId,
+    pub(super) boot: &'a str,
+    pub(super) now: UnixNanos,
+}
+
+impl Engine {
+    /// Finds the networks that `request` names and decides what each endpoint is to be. With `make_real`, the networks are
+    /// real afterwards.
+    pub(super) fn place(&mut self, request: &RunRequest, make_real: bool) -> Result<Placement, EngineError> {
+        let default = ["bridge".to_owned()];
+        let asked = if request.networks.is_empty() { &default[..] } else { &request.networks[..] };
+        if let [single] = asked
+            && let Some(target) = single.strip_prefix("container:")
+        {
+            return self.place_beside(request, single, target);
+        }
+        let mut networks = Vec::new();
+        for text in asked {
+            if text.starts_with("container:") {
+                return Err(EngineError::NotWithMode { what: "another network", mode: text.clone() });
+            }
+            // Docker has it as a word for its default network.
+            let text = if text == "default" { "bridge" } else { text };
+            let record = self.find_network(text)?;
+            networks.push(if make_real { self.real_network(record)? } else { record.network });
+        }
+        let wishes = attach::wishes(&networks.iter().collect::<Vec<_>>(), &request.attach)?;
+        let host = networks.iter().any(|network| network.driver == Driver::Host);
+        let bridges = networks.into_iter().filter(|network| network.driver == Driver::Bridge);
+        Ok(Placement {
+            namespace: if host { NamespaceChoice::Host } else { NamespaceChoice::Own },
+            endpoints: bridges.zip(wishes).collect(),
+        })
+    }
+
+    fn place_beside(&mut self, request: &RunRequest, mode: &str, target: &str) -> Result<Placement, EngineError> {
+        attach::needs_bridge(&request.attach, mode)?;
+        if request.hostname.is_some() {
+            return Err(EngineError::NotWithMode { what: "--hostname", mode: mode.to_owned() });
+        }
+        let (record, spec) = self.running_container(target)?;
+        let namespace = match spec.namespace {
+            // Its namespace is itself somebody else's.
+            NamespaceChoice::Host | NamespaceChoice::Container(_) => spec.namespace,
+            NamespaceChoice::Own => NamespaceChoice::Container(record.id),
+        };
+        Ok(Placement { namespace, endpoints: Vec::new() })
+    }
+}
+
+/// Checks that no program of the host holds one of the ports.
+pub(super) fn check_ports(ports: &[PortRequest]) -> Result<(), EngineError> {
+    for port in ports {
+        if let Some(host_port) = port.host_port {
+            sockets::check_free(port.host_ip, host_port, port.protocol)?;
+        }
+    }
+    Ok(())
+}
+
+/// Records one endpoint with its leases and ports.
+pub(super) fn record_endpoint(
+    records: &Records,
+    network: &Network,
+    wish: &EndpointWish,
+    ports: &[PortRequest],
+    recording: Recording,
+) -> Result<Endpoint, EngineError> {
+    let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
+    let mut addresses = Vec::new();
+    for pool in &network.pools {
+        let asked = wish.addresses.iter().copied().find(|address: &IpAddr| pool.subnet.contains(*address));
+        let address = records.lease_address(&pool.subnet, asked, &endpoint.id, recording.now)?;
+        addresses.push(InterfaceAddress { address, prefix: pool.subnet.prefix() });
+    }
+    attach::bear_addresses(&mut endpoint, addresses, wish);
+    if wish.publishes {
+        let taken = ports.iter().map(|port| take_port(records, &endpoint.id, port));
+        endpoint.ports = taken.collect::<Result<_, _>>()?;
+    }
+    records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
+    Ok(endpoint)
+}
+
+fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<PublishedPort, EngineError> {
+    let at = |host_port| PublishedPort {
+        host_ip: asked.host_ip,
+        host_port,
+        container_port: asked.container_port,
+        protocol: asked.protocol,
+    };
+    if let Some(host_port) = asked.host_port {
+        let port = at(host_port);
+        return if records.insert_port(endpoint, &port)? { Ok(port) } else { Err(port_taken(records, &port)?) };
+    }
+    for _ in 0..FREE_PORT_TRIES {
+        let port = at(sockets::any_free(asked.host_ip, asked.protocol)?);
+        if records.insert_port(endpoint, &port)? {
+            return Ok(port);
+        }
+    }
+    Err(EngineError::NoFreePort(at(0).to_string()))
+}
+
+fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, StoreError> {
+    let holder = match records.port_holder(port)? {
+        Some(id) => records.container(&id)?.map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
+        None => "itself, a second time".to_owned(),
+    };
+    let protocol: Protocol = port.protocol;
+    Ok(EngineError::PortTaken { port: format!("{}/{protocol}", port.host_port), holder })
+}

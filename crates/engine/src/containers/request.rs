@@ -1,0 +1,88 @@
+//! From what a user asked of `run` to a container's specification: all validation that needs no records.
+
+use std::path::PathBuf;
+
+use zdocker_net::attach::AttachRequest;
+use zdocker_net::names::{Id, Name};
+
+use super::names;
+use super::spec::{ContainerSpec, Mount, NamespaceChoice, RootfsSource};
+use crate::engine::random;
+use crate::error::EngineError;
+
+/// A container as a user asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    /// Its name; made up if missing.
+    pub name: Option<String>,
+    /// Its host name; the start of its identifier if missing.
+    pub hostname: Option<String>,
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// Environment variables, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: Option<PathBuf>,
+    /// `name|uid[:group|gid]`.
+    pub user: Option<String>,
+    /// Host directories and files made visible in it.
+    pub mounts: Vec<Mount>,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// Whether its standard input is kept open.
+    pub interactive: bool,
+    /// Whether nobody waits for it.
+    pub detach: bool,
+    /// Whether it is removed when it ends.
+    pub auto_remove: bool,
+    /// The directory that is its root file system.
+    pub rootfs: Option<PathBuf>,
+    /// An OCI runtime binary in place of the embedded runtime.
+    pub runtime: Option<PathBuf>,
+    /// Name servers.
+    pub dns: Vec<std::net::IpAddr>,
+    /// Networks by name or identifier, `host`, `none` or `container:NAME`; the default network if there are none.
+    pub networks: Vec<String>,
+    /// Addresses and published ports.
+    pub attach: AttachRequest,
+}
+
+/// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace is
+/// filled in when the networks are known.
+pub(super) fn specify(request: &RunRequest, dns: &[std::net::IpAddr]) -> Result<(Id, Name, ContainerSpec), EngineError> {
+    let rootfs = request.rootfs.clone().ok_or(EngineError::NoRootfs)?;
+    if request.args.is_empty() {
+        return Err(EngineError::NoCommand);
+    }
+    if let Some(bad) = request.env.iter().find(|variable| variable.is_empty() || variable.starts_with('=')) {
+        return Err(EngineError::BadEnvironment(bad.clone()));
+    }
+    let cwd = request.cwd.clone().unwrap_or_else(|| PathBuf::from("/"));
+    if !cwd.is_absolute() {
+        return Err(EngineError::RelativeWorkdir(cwd));
+    }
+    let rootfs = rootfs.canonicalize().map_err(EngineError::io("use as root file system", rootfs))?;
+    let id = Id::new(random()?);
+    let name: Name = match &request.name {
+        Some(name) => name.parse()?,
+        None => names::made_up(random()?).parse()?,
+    };
+    let spec = ContainerSpec {
+        id: id.to_string(),
+        name: name.to_string(),
+        hostname: request.hostname.clone().unwrap_or_else(|| id.short().to_owned()),
+        args: request.args.clone(),
+        env: request.env.clone(),
+        cwd,
+        user: request.user.clone(),
+        mounts: request.mounts.clone(),
+        tty: request.tty,
+        open_stdin: request.interactive,
+        auto_remove: request.auto_remove,
+        rootfs: RootfsSource::Directory(rootfs),
+        runtime: request.runtime.clone(),
+        dns: if request.dns.is_empty() { dns.to_vec() } else { request.dns.clone() },
+        namespace: NamespaceChoice::Own,
+    };
+    Ok((id, name, spec))
+}

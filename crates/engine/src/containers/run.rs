@@ -1,0 +1,239 @@
+//! `run`: resolve and validate → record → plug in ‖ mount the root file system → start → mark as running.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zdocker_host::store::{NewContainer, State};
+use zdocker_net::model::{Endpoint, Network};
+use zdocker_net::names::{Id, Name};
+use zdocker_net::op::Op;
+use zdocker_net::plan;
+use zdocker_net::subnet::Family;
+
+use super::endpoints::{Placement, Recording, check_ports, record_endpoint};
+use super::request::{RunRequest, specify};
+use super::spec::{ContainerSpec, NamespaceChoice};
+use crate::engine::{Engine, now};
+use crate::error::EngineError;
+use crate::shim::Launcher;
+use crate::shim::attach::Attachment;
+use crate::shim::protocol::{StartRequest, Streams};
+use crate::terminal::WindowSize;
+use crate::{etc_files, oci, rootfs, shim};
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The container.
+    pub id: Id,
+    /// The connection to its streams, unless it is detached.
+    pub attachment: Option<Attachment>,
+    /// What the user should know although nothing failed.
+    pub warnings: Vec<String>,
+}
+
+/// What `run` is given by the face that it is called from.
+#[derive(Debug)]
+pub struct Launch {
+    /// How to run this program as a shim.
+    pub shim: Command,
+    /// What the caller attaches to; `None` for a detached container.
+    pub streams: Option<Streams>,
+    /// The size of the caller's terminal.
+    pub window: Option<WindowSize>,
+}
+
+/// A container whose records are written.
+struct Recorded {
+    id: Id,
+    spec: ContainerSpec,
+    endpoints: Vec<(Network, Endpoint)>,
+}
+
+impl Engine {
+    /// The steps by which the container's network would be made. Nothing is changed: addresses and names that are chosen
+    /// when it is run may differ.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it would be refused.
+    pub fn plan_run(&mut self, request: &RunRequest) -> Result<Vec<Op>, EngineError> {
+        let (id, name, mut spec) = specify(request, &self.config.dns)?;
+        let placement = self.place(request, false)?;
+        check_ports(&request.attach.ports)?;
+        spec.namespace = placement.namespace.clone();
+        // Recorded in a transaction that is never committed: what is planned is what would be done.
+        let mut planned = None;
+        let undone = self.record(&id, &name, spec, &placement, request, |recorded| {
+            planned = Some(recorded);
+            Err(EngineError::NoCommand)
+        });
+        match planned {
+            Some(recorded) => Ok(self.plug_in_plan(&recorded)),
+            None => undone.map(|_| Vec::new()),
+        }
+    }
+
+    /// Starts a container. When this fails, nothing of it remains.
+    ///
+    /// # Errors
+    /// [`EngineError`], with the exit status that `run` ends with.
+    pub fn run(&mut self, request: &RunRequest, launch: Launch) -> Result<Started, EngineError> {
+        self.settle_half_done()?;
+        let (id, name, mut spec) = specify(request, &self.config.dns)?;
+        let placement = self.place(request, true)?;
+        check_ports(&request.attach.ports)?;
+        spec.namespace = placement.namespace.clone();
+        if matches!(spec.namespace, NamespaceChoice::Host) && request.hostname.is_none() {
+            spec.hostname = nix::unistd::gethostname()
+                .map_err(|errno| EngineError::io("read", "the host name")(errno.into()))?
+                .to_string_lossy()
+                .into_owned();
+        }
+        let recorded = self.record(&id, &name, spec, &placement, request, Ok)?;
+        let warnings = warnings(&placement, request);
+        match self.start(&recorded, launch) {
+            Ok(attachment) => Ok(Started { id: recorded.id, attachment, warnings }),
+            Err(error) => {
+                self.discard(&recorded.id)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Records the container and its endpoints in one transaction, which `finish` may still refuse.
+    fn record(
+        &mut self,
+        id: &Id,
+        name: &Name,
+        spec: ContainerSpec,
+        placement: &Placement,
+        request: &RunRequest,
+        finish: impl FnOnce(Recorded) -> Result<Recorded, EngineError>,
+    ) -> Result<Recorded, EngineError> {
+        let (owner, boot, now) = (self.me, self.boot.clone(), now());
+        let recording = Recording { container: id, owner, boot: &boot, now };
+        let text =
+            serde_json::to_string(&spec).map_err(|source| EngineError::Record { name: name.to_string(), source })?;
+        let joins = match spec.namespace.clone() {
+            NamespaceChoice::Container(other) => Some(other),
+            NamespaceChoice::Own | NamespaceChoice::Host => None,
+        };
+        let new = NewContainer { id, name, spec: &text, joins: joins.as_ref(), created: now };
+        self.store.write(|records| {
+            if !records.insert_container(&new, owner, &boot)? {
+                let holder = records.find_containers(name.as_str())?.pop();
+                let id = holder.map_or_else(String::new, |container| container.id.short().to_owned());
+                return Err(EngineError::NameTaken { name: name.to_string(), id });
+            }
+            let mut endpoints = Vec::new();
+            for (network, wish) in &placement.endpoints {
+                // It may have been removed since it was found.
+                match records.network(&network.id)? {
+                    Some(record) if record.state == State::Ready => {}
+                    _ => return Err(EngineError::Busy(network.name.to_string())),
+                }
+                let ports = &request.attach.ports;
+                let ports = if network.internal { &[][..] } else { ports.as_slice() };
+                endpoints.push((network.clone(), record_endpoint(records, network, wish, ports, recording)?));
+            }
+            finish(Recorded { id: id.clone(), spec, endpoints })
+        })
+    }
+
+    fn plug_in_plan(&self, recorded: &Recorded) -> Vec<Op> {
+        if recorded.spec.namespace != NamespaceChoice::Own {
+            return Vec::new();
+        }
+        let namespace = self.namespace_path(recorded.id.as_str());
+        let mut ops = vec![plan::create_namespace(&namespace)];
+        for (network, endpoint) in &recorded.endpoints {
+            ops.extend(plan::attach(network, endpoint, &namespace));
+        }
+        ops
+    }
+
+    fn start(&mut self, recorded: &Recorded, launch: Launch) -> Result<Option<Attachment>, EngineError> {
+        let paths = self.container_paths(recorded.id.as_str());
+        // The shim gets ready while we plug in and mount.
+        let launcher = shim::spawn(launch.shim, &paths)?;
+        let plan = self.plug_in_plan(recorded);
+        self.apply(&plan)?;
+        let spec = &recorded.spec;
+        rootfs::mount(&spec.rootfs, &paths)?;
+        self.write_etc_files(recorded)?;
+        oci::spec::write_bundle(spec, &paths, self.joined_namespace(recorded).as_deref())?;
+        let request = StartRequest {
+            paths,
+            runtime: spec.runtime.clone(),
+            tty: spec.tty,
+            open_stdin: spec.open_stdin,
+            window: launch.window,
+            attach: launch.streams,
+        };
+        self.start_process(recorded, launcher, &request)
+    }
+
+    fn start_process(
+        &mut self,
+        recorded: &Recorded,
+        launcher: Launcher,
+        request: &StartRequest,
+    ) -> Result<Option<Attachment>, EngineError> {
+        let shim = launcher.process();
+        let (process, attachment) = launcher.start(request)?;
+        self.store.write(|records| {
+            records.container_started(&recorded.id, process.into(), shim.into(), now())?;
+            records.set_endpoints_state(&recorded.id, State::Ready, None)
+        })?;
+        Ok(attachment)
+    }
+
+    /// The namespace that the bundle joins; `None` for the host's.
+    fn joined_namespace(&self, recorded: &Recorded) -> Option<PathBuf> {
+        let owner = match &recorded.spec.namespace {
+            NamespaceChoice::Own => &recorded.id,
+            NamespaceChoice::Container(other) => other,
+            NamespaceChoice::Host => return None,
+        };
+        Some(PathBuf::from(self.namespace_path(owner.as_str()).0))
+    }
+
+    fn write_etc_files(&mut self, recorded: &Recorded) -> Result<(), EngineError> {
+        let (spec, paths) = (&recorded.spec, self.container_paths(recorded.id.as_str()));
+        let mut addresses = Vec::new();
+        if let NamespaceChoice::Container(other) = &spec.namespace {
+            let endpoints = self.store.read(|records| records.endpoints_of_container(other))?;
+            addresses.extend(endpoints.iter().flat_map(|r| r.endpoint.addresses.iter().map(|a| a.address)));
+        }
+        for (_, endpoint) in &recorded.endpoints {
+            addresses.extend([Family::V4, Family::V6].into_iter().filter_map(|family| endpoint.address(family)));
+        }
+        let hosts = etc_files::hosts(&addresses, &[&spec.hostname, &spec.name]);
+        let resolv_conf = match spec.namespace {
+            // On the host's network its own name servers are reached, on loopback as well.
+            NamespaceChoice::Host if spec.dns.is_empty() => read_or_empty(Path::new("/etc/resolv.conf")),
+            _ => etc_files::resolv_conf(&spec.dns, &etc_files::host_resolv_conf()),
+        };
+        etc_files::write(&paths, &hosts, &spec.hostname, &resolv_conf)
+            .map_err(EngineError::io("write the files of /etc in", paths.state_dir()))
+    }
+}
+
+/// A host without the file gives its containers an empty one.
+fn read_or_empty(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn warnings(placement: &Placement, request: &RunRequest) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let publishes = !request.attach.ports.is_empty();
+    if publishes && placement.namespace == NamespaceChoice::Host {
+        warnings.push("published ports are discarded on the host's network: the container is there already".to_owned());
+    }
+    if let Some((network, _)) = placement.endpoints.iter().find(|(network, wish)| wish.publishes && network.internal)
+        && publishes
+    {
+        warnings.push(format!("published ports are discarded: network {:?} is internal", network.name.as_str()));
+    }
+    warnings
+}

@@ -1,0 +1,122 @@
+//! The engine: the records, the host, and who we are. Every verb of every face is a method of it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{Flock, FlockArg};
+use zdocker_host::process::{ProcessId, boot_id};
+use zdocker_host::store::Store;
+use zdocker_host::{Kernel, RemoveFailure};
+use zdocker_net::model::UnixNanos;
+use zdocker_net::op::{NamespacePath, Op};
+
+use crate::config::Config;
+use crate::containers::paths::ContainerPaths;
+use crate::error::EngineError;
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    /// What outlives a boot: records, containers' files.
+    pub state: PathBuf,
+    /// What is gone after a boot: namespaces, sockets.
+    pub run: PathBuf,
+}
+
+/// Told of each step as it is done, with the time that it took.
+pub type Journal = Box<dyn FnMut(&Op, Duration)>;
+
+/// The engine.
+pub struct Engine {
+    pub(crate) roots: Roots,
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) boot: String,
+    pub(crate) me: ProcessId,
+    kernel: Kernel,
+    journal: Journal,
+}
+
+impl Engine {
+    /// Opens the records under `roots`, making them if they are not there yet.
+    ///
+    /// # Errors
+    /// [`EngineError`] when they cannot be used.
+    pub fn open(roots: Roots, config: Config, journal: Journal) -> Result<Self, EngineError> {
+        let proc = || EngineError::io("read", "/proc");
+        let mut engine = Engine {
+            store: Store::open(&roots.state)?,
+            boot: boot_id().map_err(proc())?,
+            me: ProcessId::own().map_err(proc())?,
+            kernel: Kernel::new(),
+            roots,
+            config,
+            journal,
+        };
+        engine.record_built_ins()?;
+        Ok(engine)
+    }
+
+    /// Where state is kept.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    pub(crate) fn kernel(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    /// Carries out a plan; if a step fails, the steps before it are taken back.
+    pub(crate) fn apply(&mut self, plan: &[Op]) -> Result<(), EngineError> {
+        self.kernel.apply(plan, &mut self.journal)?;
+        Ok(())
+    }
+
+    /// Takes things away; what is gone already is no failure.
+    pub(crate) fn take_away(&mut self, plan: &[Op]) -> Vec<RemoveFailure> {
+        self.kernel.remove(plan, &mut self.journal)
+    }
+
+    /// The files of a container.
+    pub fn container_paths(&self, id: &str) -> ContainerPaths {
+        ContainerPaths::new(&self.roots.state, &self.roots.run, id)
+    }
+
+    /// Where the network namespace of a container is pinned.
+    pub(crate) fn namespace_path(&self, container: &str) -> NamespacePath {
+        NamespacePath(self.namespaces_dir().join(container).to_string_lossy().into_owned())
+    }
+
+    pub(crate) fn namespaces_dir(&self) -> PathBuf {
+        self.roots.run.join("netns")
+    }
+
+    /// Makes this process the only one that makes networks real or takes them away. The kernel does both one at a time
+    /// anyway; who waits here is woken as soon as the other is done, or dead.
+    pub(crate) fn lock_networks(&self) -> Result<Flock<File>, EngineError> {
+        let path = self.roots.run.join("networks.lock");
+        fs::create_dir_all(&self.roots.run).map_err(EngineError::io("create", &self.roots.run))?;
+        let file = open_lock(&path).map_err(EngineError::io("open", &path))?;
+        let failed = EngineError::io("lock", path);
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
+    }
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    File::options().create(true).truncate(false).write(true).open(path)
+}
+
+/// Now.
+pub(crate) fn now() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Good until the year 2262.
+    since.as_nanos() as UnixNanos
+}
+
+/// Random bytes from the kernel.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| EngineError::io("read random bytes from", "/dev/urandom")(std::io::Error::other(error)))?;
+    Ok(bytes)
+}

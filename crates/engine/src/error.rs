@@ -1,0 +1,140 @@
+//! Why the engine could not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use zdocker_host::sockets::PortError;
+use zdocker_host::store::{AddressError, StoreError};
+use zdocker_host::{ApplyError, ObserveError};
+use zdocker_net::attach::AttachError;
+use zdocker_net::names::NameError;
+use zdocker_net::spec::SpecError;
+
+use crate::config::ConfigError;
+use crate::exec::ExecError;
+use crate::oci::spec::BundleError;
+use crate::rootfs::RootfsError;
+use crate::runtime::RuntimeError;
+use crate::shim::ShimError;
+use crate::shim::attach::AttachError as StreamError;
+use crate::signals::SignalError;
+
+/// What went wrong, to what, why, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's message says what it means")]
+pub enum EngineError {
+    #[error("no network {0:?}; zdocker network ls shows what there is")]
+    NoSuchNetwork(String),
+    #[error("no container {0:?}; zdocker ps -a shows what there is")]
+    NoSuchContainer(String),
+    #[error("{text:?} is the start of several {what}: {matches}; give more of it")]
+    Ambiguous { text: String, what: &'static str, matches: String },
+    #[error("network {0:?} is always there and cannot be removed")]
+    BuiltIn(String),
+    #[error(
+        "network {name:?} has {count} attached: {containers}; stop them first (zdocker stop {containers})",
+        count = endpoints(*.count)
+    )]
+    InUse { name: String, count: usize, containers: String },
+    #[error("network {0:?} is being created or removed by another command; try again")]
+    Busy(String),
+    #[error(
+        "interface {device} exists and is not network {network:?}'s bridge; rename or remove it (ip link delete {device})"
+    )]
+    NotOurs { device: String, network: String },
+    #[error("container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name")]
+    NameTaken { name: String, id: String },
+    #[error("port {port} of this host is published by container {holder:?} already; stop it, or publish another port")]
+    PortTaken { port: String, holder: String },
+    #[error("no free port of this host was found for {0}")]
+    NoFreePort(String),
+    #[error("container {0:?} is not running")]
+    NotRunning(String),
+    #[error("container {0:?} is running; stop it first (zdocker stop {0}), or use zdocker rm -f {0}")]
+    Running(String),
+    #[error("no IMAGE is given: this version has none yet; give a root file system with --rootfs DIR, for example --rootfs /")]
+    NoRootfs,
+    #[error("no command is given: name one behind the options, for example zdocker run --rootfs / -- sh")]
+    NoCommand,
+    #[error("working directory {0:?} must be an absolute path")]
+    RelativeWorkdir(PathBuf),
+    #[error("invalid environment variable {0:?}: it has no name")]
+    BadEnvironment(String),
+    #[error("{what} cannot be combined with --net {mode}")]
+    NotWithMode { what: &'static str, mode: String },
+    #[error("cannot {action} {path}: {source}")]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("the record of container {name:?} cannot be read: {source}")]
+    Record { name: String, source: serde_json::Error },
+    #[error("cannot carry out {step:?}: {reason}{leftovers}")]
+    Apply { step: String, reason: String, leftovers: String },
+    #[error("{what} is not wholly removed: {failures}; zdocker system check --repair tries again")]
+    NotRemoved { what: String, failures: String },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Shim(#[from] ShimError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+fn endpoints(count: usize) -> String {
+    if count == 1 { "1 endpoint".to_owned() } else { format!("{count} endpoints") }
+}
+
+impl EngineError {
+    /// The exit status of `run` and `exec`, as Docker's: 127 and 126 when the command cannot be run, else 125.
+    pub fn exit_status(&self) -> u8 {
+        let status = match self {
+            EngineError::Runtime(error) | EngineError::Shim(ShimError::Runtime(error)) => error.exit_status(),
+            EngineError::Exec(error) => error.exit_status(),
+            _ => 125,
+        };
+        u8::try_from(status).unwrap_or(125)
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EngineError {
+        let path = path.into();
+        move |source| EngineError::Io { action, path, source }
+    }
+}
+
+impl From<ApplyError> for EngineError {
+    fn from(error: ApplyError) -> Self {
+        let step = error.step.to_string();
+        let not_undone: Vec<String> = error.not_undone.iter().map(|f| f.step.to_string()).collect();
+        let leftovers = match not_undone.as_slice() {
+            [] => String::new(),
+            steps => format!("; not taken back: {} (zdocker system check --repair tries again)", steps.join(", ")),
+        };
+        EngineError::Apply {
+            step: step.lines().next().unwrap_or_default().to_owned(),
+            reason: error.source.to_string(),
+            leftovers,
+        }
+    }
+}

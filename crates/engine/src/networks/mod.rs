@@ -1,0 +1,155 @@
+//! Networks: looking at them; creating, making real and removing them is in the modules below.
+
+mod create;
+mod real;
+mod remove;
+
+pub use create::Created;
+
+use std::collections::BTreeMap;
+
+use zdocker_host::store::{NetworkRecord, Records, State, Usage};
+use zdocker_net::model::{BUILT_IN, Driver, Endpoint, Network, Pool};
+use zdocker_net::names::{Id, Name};
+use zdocker_net::pools::{self, DefaultPool};
+
+use crate::engine::{Engine, now, random};
+use crate::error::EngineError;
+
+/// The name of the fact that holds the random part of this installation's IPv6 prefix (RFC 4193, 3.2.2).
+const GLOBAL_ID: &str = "ipv6-global-id";
+
+/// A network with who is on it.
+#[derive(Debug, Clone)]
+pub struct NetworkView {
+    /// The network.
+    pub network: Network,
+    /// Its endpoints, each with the name of its container.
+    pub endpoints: Vec<(Endpoint, String)>,
+}
+
+/// A network's pool with what is in use of it.
+#[derive(Debug, Clone)]
+pub struct PoolView {
+    /// The pool.
+    pub pool: Pool,
+    /// Its leases and bitmap.
+    pub usage: Usage,
+    /// The names of the containers whose endpoints hold leases, by endpoint.
+    pub holders: BTreeMap<Id, String>,
+}
+
+impl Engine {
+    /// Sees to it that the networks that are always there are recorded.
+    pub(crate) fn record_built_ins(&mut self) -> Result<(), EngineError> {
+        let last = BUILT_IN[BUILT_IN.len() - 1].0;
+        if !self.store.read(|records| records.find_networks(last))?.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|records| {
+            for (name, driver) in BUILT_IN {
+                if records.find_networks(name)?.is_empty() {
+                    records.insert_network(&built_in(name.parse()?, driver)?, State::Ready, None)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The network that `text` means: a name, an identifier or the start of one.
+    pub(crate) fn find_network(&mut self, text: &str) -> Result<NetworkRecord, EngineError> {
+        self.store.read(|records| find(records, text))
+    }
+
+    /// Every network, the oldest first.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the records cannot be read.
+    pub fn networks(&mut self) -> Result<Vec<NetworkView>, EngineError> {
+        self.settle()?;
+        self.store.read(|records| {
+            let networks = records.networks()?.into_iter().map(|record| record.network);
+            networks.map(|network| view(records, network)).collect()
+        })
+    }
+
+    /// One network.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is none that `text` means.
+    pub fn network(&mut self, text: &str) -> Result<NetworkView, EngineError> {
+        self.settle()?;
+        self.store.read(|records| view(records, find(records, text)?.network))
+    }
+
+    /// What is in use of a network's pools.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is no network that `text` means.
+    pub fn network_usage(&mut self, text: &str) -> Result<Vec<PoolView>, EngineError> {
+        let NetworkView { network, endpoints } = self.network(text)?;
+        let holders: BTreeMap<Id, String> = endpoints.into_iter().map(|(endpoint, name)| (endpoint.id, name)).collect();
+        self.store.read(|records| {
+            let pools = network.pools.iter();
+            pools
+                .map(|pool| {
+                    let usage = records.usage(&pool.subnet)?;
+                    Ok(PoolView { pool: *pool, usage, holders: holders.clone() })
+                })
+                .collect()
+        })
+    }
+
+    /// Where networks without a given subnet get one from.
+    pub(crate) fn pools(&mut self) -> Result<Vec<DefaultPool>, EngineError> {
+        let fresh: [u8; 5] = random()?;
+        let text = self.store.write(|records| {
+            let make = || fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok::<_, EngineError>(records.fact(GLOBAL_ID, make)?)
+        })?;
+        // Written by the line above; anything else means no more than zeros.
+        let mut global_id = [0; 5];
+        for (byte, digits) in global_id.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok()).unwrap_or_default();
+        }
+        Ok(self.config.pools(pools::built_in(global_id)))
+    }
+}
+
+fn built_in(name: Name, driver: Driver) -> Result<Network, EngineError> {
+    Ok(Network {
+        id: Id::new(random()?),
+        name,
+        driver,
+        pools: Vec::new(),
+        bridge: None,
+        internal: false,
+        masquerade: true,
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        created: now(),
+    })
+}
+
+fn find(records: &Records, text: &str) -> Result<NetworkRecord, EngineError> {
+    let mut found = records.find_networks(text)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(record), true) => Ok(record),
+        (None, _) => Err(EngineError::NoSuchNetwork(text.to_owned())),
+        (Some(last), false) => {
+            let names = found.iter().chain([&last]).map(|record| record.network.name.to_string());
+            let matches = names.collect::<Vec<_>>().join(", ");
+            Err(EngineError::Ambiguous { text: text.to_owned(), what: "networks", matches })
+        }
+    }
+}
+
+fn view(records: &Records, network: Network) -> Result<NetworkView, EngineError> {
+    let endpoints = records.endpoints_of_network(&network.id)?.into_iter().map(|record| {
+        let container = records.container(&record.endpoint.container)?;
+        let name = container.map_or_else(|| record.endpoint.container.to_string(), |c| c.name.to_string());
+        Ok((record.endpoint, name))
+    });
+    let endpoints = endpoints.collect::<Result<_, EngineError>>()?;
+    Ok(NetworkView { network, endpoints })
+}

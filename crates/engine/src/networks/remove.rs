@@ -1,0 +1,110 @@
+//! Removing networks, planned from their records; what is gone already is no failure.
+
+use zdocker_host::store::{EndpointRecord, Records, State};
+use zdocker_net::model::Network;
+use zdocker_net::names::Id;
+use zdocker_net::op::Op;
+use zdocker_net::plan::{self, Missing};
+
+use super::find;
+use crate::engine::Engine;
+use crate::error::EngineError;
+
+impl Engine {
+    /// Removes the network that `text` means, and gives its steps; with `dry_run`, the steps only.
+    ///
+    /// # Errors
+    /// [`EngineError`] while containers are plugged in, for the networks that are always there, or when a part of it
+    /// could not be removed.
+    pub fn remove_network(&mut self, text: &str, dry_run: bool) -> Result<(Network, Vec<Op>), EngineError> {
+        self.settle()?;
+        let _lock = self.lock_networks()?;
+        let me = self.me;
+        let network = self.store.write(|records| {
+            let network = find(records, text)?.network;
+            if network.is_built_in() {
+                return Err(EngineError::BuiltIn(network.name.to_string()));
+            }
+            refuse_in_use(records, &network)?;
+            if !dry_run {
+                records.set_network_state(&network.id, State::Removing, Some(me), None)?;
+            }
+            Ok(network)
+        })?;
+        let plan = if dry_run { self.removal(&network)? } else { self.take_network_away(&network)? };
+        Ok((network, plan))
+    }
+
+    /// Removes every network that nobody is plugged into, and gives their names.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a network could not be wholly removed.
+    pub fn prune_networks(&mut self) -> Result<Vec<String>, EngineError> {
+        let unused = self.networks()?.into_iter().filter(|v| v.endpoints.is_empty() && !v.network.is_built_in());
+        let mut removed = Vec::new();
+        for view in unused.collect::<Vec<_>>() {
+            match self.remove_network(view.network.id.as_str(), false) {
+                Ok((network, _)) => removed.push(network.name.to_string()),
+                // Somebody plugged a container in, or removed the network, since we looked.
+                Err(EngineError::InUse { .. } | EngineError::NoSuchNetwork(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Takes away networks that were being created or removed by a process that died. To be called with the networks'
+    /// lock held, so that nobody alive is at them.
+    pub(super) fn finish_half_done_networks(&mut self) -> Result<(), EngineError> {
+        for record in self.store.read(|records| records.half_done_networks())? {
+            self.take_network_away(&record.network)?;
+        }
+        Ok(())
+    }
+
+    /// The same, where the lock is not held yet.
+    pub(crate) fn settle_networks(&mut self) -> Result<(), EngineError> {
+        if self.store.read(|records| records.half_done_networks())?.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.lock_networks()?;
+        self.finish_half_done_networks()
+    }
+
+    fn take_network_away(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
+        let plan = self.removal(network)?;
+        let failures = self.take_away(&plan);
+        if !failures.is_empty() {
+            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.source)).collect::<Vec<_>>().join("; ");
+            return Err(EngineError::NotRemoved { what: format!("network {:?}", network.name.as_str()), failures });
+        }
+        self.store.write(|records| Ok::<_, EngineError>(records.delete_network(&network.id)?))?;
+        Ok(plan)
+    }
+
+    /// The steps that take a network away. An interface of its bridge's name that is not ours is not among them.
+    fn removal(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
+        let mut plan = plan::remove_network(network);
+        if let Some(bridge) = &network.bridge {
+            let seen = self.kernel().observe_bridge(&bridge.name)?;
+            if matches!(plan::missing(bridge, &seen), Missing::NotOurs | Missing::Bridge) {
+                plan.retain(|op| !matches!(op, Op::DeleteLink { .. }));
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn refuse_in_use(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let endpoints = records.endpoints_of_network(&network.id)?;
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    let names = endpoints.iter().map(|EndpointRecord { endpoint, .. }| container_name(records, &endpoint.container));
+    let containers = names.collect::<Result<Vec<_>, _>>()?.join(" ");
+    Err(EngineError::InUse { name: network.name.to_string(), count: endpoints.len(), containers })
+}
+
+fn container_name(records: &Records, id: &Id) -> Result<String, EngineError> {
+    Ok(records.container(id)?.map_or_else(|| id.short().to_owned(), |container| container.name.to_string()))
+}

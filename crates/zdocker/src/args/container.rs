@@ -1,0 +1,156 @@
+//! `run`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use clap::Args;
+use zdocker_engine::containers::spec::Mount;
+use zdocker_engine::signals::Signal;
+use zdocker_net::names::MacAddress;
+use zdocker_net::ports::PortRequest;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Do not wait for the container; print its identifier
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Name of the container; made up if missing
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Host name in the container
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// Environment variable; without a value, the caller's
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// User, and group, of the command
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub(crate) user: Option<String>,
+    /// Make a host directory or file visible in the container
+    #[arg(short, long, value_name = "SOURCE:DESTINATION[:ro]", value_parser = Mount::parse)]
+    pub(crate) volume: Vec<Mount>,
+    /// Network to plug into, host, none, or container:NAME; may be given several times
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Vec<String>,
+    /// IPv4 address
+    #[arg(long)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// IPv6 address
+    #[arg(long)]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// MAC address on the first network
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<MacAddress>,
+    /// Publish a port; without a host port a free one is picked
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
+    pub(crate) publish: Vec<PortRequest>,
+    /// Name server
+    #[arg(long, value_name = "IP")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// Directory that is the container's read-only root, under a private writable layer; / gives all of this host's programs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rootfs: Option<PathBuf>,
+    /// OCI runtime to use in place of the embedded one, for example runc
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) runtime: Option<PathBuf>,
+    /// Print the steps that make the container's network, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Those that ended, too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Identifiers only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Do not shorten identifiers and commands
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Seconds until a container that goes on is killed
+    #[arg(short, long, visible_alias = "timeout", default_value = "10", value_name = "SECONDS")]
+    pub(crate) time: u64,
+    /// Signal to send first
+    #[arg(short, long, default_value = "TERM", value_parser = Signal::parse)]
+    pub(crate) signal: Signal,
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Signal to send
+    #[arg(short, long, default_value = "KILL", value_parser = Signal::parse)]
+    pub(crate) signal: Signal,
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Kill containers that run
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Do not wait for the command
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Environment variable; without a value, the caller's
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// User, and group, of the command
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub(crate) user: Option<String>,
+    pub(crate) container: String,
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Go on until the container ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin each line with its time
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// Only the last so many lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub(crate) tail: Option<usize>,
+    pub(crate) container: String,
+}

@@ -1,0 +1,108 @@
+//! `network ...`
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use super::spelling::key_value;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Create a network
+    Create(CreateArgs),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(LsArgs),
+    /// Show networks in detail, as JSON
+    Inspect(InspectArgs),
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArgs),
+    /// Remove all networks that no container is plugged into
+    Prune(PruneArgs),
+    /// Show what is in use of a network's addresses
+    Ipam(IpamArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// bridge, host or none
+    #[arg(short, long, default_value = "bridge")]
+    pub(crate) driver: String,
+    /// Subnet, one of each family; host bits name the gateway (192.168.10.1/24). Without it a free one is found
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) subnet: Vec<String>,
+    /// The host's address in the subnet; by default the first usable one
+    #[arg(long, value_name = "IP")]
+    pub(crate) gateway: Vec<String>,
+    /// Whether the network has an IPv4 subnet although none is given
+    #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set)]
+    pub(crate) ipv4: bool,
+    /// Whether the network has an IPv6 subnet although none is given
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set)]
+    pub(crate) ipv6: bool,
+    /// No way out, and none in
+    #[arg(long)]
+    pub(crate) internal: bool,
+    /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL, or Docker's long names of them
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) opt: Vec<(String, String)>,
+    /// Metadata
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    pub(crate) name: String,
+}
+
+/// How lists are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns for people
+    Table,
+    /// A JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// Identifiers only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[arg(required = true, value_name = "NETWORK")]
+    pub(crate) networks: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    #[arg(required = true, value_name = "NETWORK")]
+    pub(crate) networks: Vec<String>,
+    /// A network that is not there is no error
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Accepted as Docker does; nothing is asked anyway
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IpamArgs {
+    /// Print the bitmap: 1 for addresses that are not free, network and broadcast address included
+    #[arg(long)]
+    pub(crate) bitmap: bool,
+    pub(crate) network: String,
+}

@@ -1,0 +1,71 @@
+//! One small function a verb: from arguments to a call of the engine to what is printed.
+
+mod container;
+mod network;
+mod run;
+mod system;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use zdocker_engine::config::Config;
+use zdocker_engine::{Engine, EngineError, Roots};
+
+use crate::args::{Cli, Command, GlobalArgs, NetworkCommand, SystemCommand};
+use crate::{journal, output};
+
+/// Does what the command line says.
+pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Network(command) => network(global, command),
+        Command::Run(args) => run::run(global, *args),
+        Command::Ps(args) => container::ps(&mut engine(global)?, &args),
+        Command::Stop(args) => container::stop(&mut engine(global)?, &args),
+        Command::Kill(args) => container::kill(&mut engine(global)?, &args),
+        Command::Rm(args) => container::rm(&mut engine(global)?, &args),
+        Command::Exec(args) => container::exec(&mut engine(global)?, args),
+        Command::Logs(args) => container::logs(&mut engine(global)?, &args),
+        Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
+        Command::System(SystemCommand::Firewall) => system::firewall(),
+        Command::Shim(args) => run::shim(global, &args),
+    }
+}
+
+fn network(global: &GlobalArgs, command: NetworkCommand) -> Result<ExitCode> {
+    let engine = &mut engine(global)?;
+    match command {
+        NetworkCommand::Create(args) => network::create(engine, args),
+        NetworkCommand::Ls(args) => network::ls(engine, &args),
+        NetworkCommand::Inspect(args) => network::inspect(engine, &args),
+        NetworkCommand::Rm(args) => network::rm(engine, &args),
+        NetworkCommand::Prune(args) => network::prune(engine, &args),
+        NetworkCommand::Ipam(args) => network::ipam(engine, &args),
+    }
+}
+
+/// The exit status that an error of the engine asks for, where it is the container's command that could not be run.
+pub(crate) fn exit_status(error: &anyhow::Error) -> Option<u8> {
+    error.downcast_ref::<EngineError>().map(EngineError::exit_status).filter(|status| *status != 125)
+}
+
+fn engine(global: &GlobalArgs) -> Result<Engine> {
+    let roots = Roots { state: std::path::absolute(&global.root)?, run: std::path::absolute(&global.run_root)? };
+    Ok(Engine::open(roots, Config::read(&global.config)?, journal::open(global))?)
+}
+
+/// Does `verb` for each of `names` and prints the name. One that fails is complained about and does not keep the others
+/// from being done.
+fn for_each(names: &[String], mut verb: impl FnMut(&str) -> Result<(), EngineError>) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        match verb(name) {
+            Ok(()) => output::say(name)?,
+            Err(error) => {
+                output::complain(&error.into());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,179 @@
+//! `network ...`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use zdocker_engine::networks::{NetworkView, PoolView};
+use zdocker_engine::{Engine, EngineError};
+use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
+use zdocker_net::op::Op;
+use zdocker_net::spec::NetworkRequest;
+
+use super::for_each;
+use crate::args::{CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, RemoveArgs};
+use crate::output::{self, inspect, say, table, time};
+
+pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> {
+    let request = NetworkRequest {
+        name: args.name,
+        driver: Some(args.driver),
+        subnets: args.subnet,
+        gateways: args.gateway,
+        ipv4: args.ipv4,
+        ipv6: args.ipv6,
+        internal: args.internal,
+        options: args.opt,
+        labels: args.label,
+    };
+    if args.dry_run {
+        print_plan(&engine.plan_network(&request)?.plan)?;
+    } else {
+        say(engine.create_network(&request)?.network.id.as_str())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints steps as the commands that would do the same.
+pub(super) fn print_plan(plan: &[Op]) -> Result<()> {
+    for op in plan {
+        say(&op.to_string())?;
+    }
+    Ok(())
+}
+
+pub(super) fn ls(engine: &mut Engine, args: &LsArgs) -> Result<ExitCode> {
+    let networks = engine.networks()?;
+    if args.quiet {
+        for view in &networks {
+            say(view.network.id.short())?;
+        }
+    } else if args.format == ListFormat::Json {
+        for view in &networks {
+            say(&json_line(view).to_string())?;
+        }
+    } else {
+        let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
+        say(&table::render(&["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"], &rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn subnets(view: &NetworkView) -> String {
+    view.network.pools.iter().map(|pool| pool.subnet.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn gateways(view: &NetworkView) -> String {
+    view.network.pools.iter().map(|pool| pool.gateway.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn row(view: &NetworkView) -> Vec<String> {
+    let network = &view.network;
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    vec![
+        network.name.to_string(),
+        or_dash(subnets(view)),
+        or_dash(gateways(view)),
+        network.driver.to_string(),
+        view.endpoints.len().to_string(),
+    ]
+}
+
+fn json_line(view: &NetworkView) -> Value {
+    json!({
+        "ID": view.network.id.short(),
+        "Name": view.network.name.as_str(),
+        "Subnet": subnets(view),
+        "Gateway": gateways(view),
+        "Driver": view.network.driver.to_string(),
+        "Scope": "local",
+        "Containers": view.endpoints.len(),
+        "Internal": view.network.internal,
+        "CreatedAt": time::rfc3339(view.network.created),
+    })
+}
+
+pub(super) fn inspect(engine: &mut Engine, args: &InspectArgs) -> Result<ExitCode> {
+    let (mut found, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    for name in &args.networks {
+        match engine.network(name) {
+            Ok(view) => found.push(inspect::network(&view)),
+            Err(error) => {
+                output::complain(&error.into());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    say(&serde_json::to_string_pretty(&found)?)?;
+    Ok(code)
+}
+
+pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
+    if args.dry_run {
+        for name in &args.networks {
+            print_plan(&engine.remove_network(name, true)?.1)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    for_each(&args.networks, |name| match engine.remove_network(name, false) {
+        Err(EngineError::NoSuchNetwork(_)) if args.force => Ok(()),
+        removed => removed.map(drop),
+    })
+}
+
+pub(super) fn prune(engine: &mut Engine, _args: &PruneArgs) -> Result<ExitCode> {
+    let removed = engine.prune_networks()?;
+    if !removed.is_empty() {
+        say("Deleted Networks:")?;
+    }
+    for name in removed {
+        say(&name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn ipam(engine: &mut Engine, args: &IpamArgs) -> Result<ExitCode> {
+    for view in engine.network_usage(&args.network)? {
+        if args.bitmap {
+            for line in bitmap(&view) {
+                say(&line)?;
+            }
+        } else {
+            print_usage(&view)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
+    let usable = ipam::usable(&pool.subnet);
+    // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
+    let total = (usable.end() - usable.start()).saturating_add(1);
+    let used = usage.leases.len() as u128;
+    say(&format!("SUBNET {}: {used} used, {} free", pool.subnet, total.saturating_sub(used)))?;
+    let rows = usage.leases.iter().map(|lease| {
+        let holder = match &lease.holder {
+            None => "(gateway)".to_owned(),
+            Some(endpoint) => holders.get(endpoint).cloned().unwrap_or_else(|| endpoint.short().to_owned()),
+        };
+        vec![lease.address.to_string(), holder, time::rfc3339(lease.since)]
+    });
+    say(&table::render(&["ADDRESS", "HOLDER", "SINCE"], &rows.collect::<Vec<_>>()))?;
+    Ok(())
+}
+
+/// The bitmap as a line of 0s and 1s. Of a subnet larger than one block, a line for each block that was ever needed.
+fn bitmap(PoolView { pool, usage, .. }: &PoolView) -> Vec<String> {
+    let last = pool.subnet.last_offset();
+    let whole = last < BLOCK_ADDRESSES;
+    let line = |block: &ipam::Block| {
+        let first = block.number() * BLOCK_ADDRESSES;
+        let bits = (0..=(last - first).min(BLOCK_ADDRESSES - 1)).map(|bit| if block.is_set(bit) { '1' } else { '0' });
+        let bits: String = bits.collect();
+        match pool.subnet.nth(first) {
+            Some(address) if !whole => format!("{address} {bits}"),
+            _ => bits,
+        }
+    };
+    usage.blocks.iter().map(line).collect()
+}

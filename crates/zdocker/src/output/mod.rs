@@ -1,0 +1,25 @@
+//! What people and programs read: the only place where zdocker writes to its own standard output and error.
+
+pub(crate) mod inspect;
+pub(crate) mod table;
+pub(crate) mod time;
+
+use std::io::{self, Write};
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When nobody reads it, or the disk is full.
+pub(crate) fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Writes a line to standard error. A reader that has gone is no reason to stop.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes why something failed.
+pub(crate) fn complain(error: &anyhow::Error) {
+    note(&format!("zdocker: {error:#}"));
+}
