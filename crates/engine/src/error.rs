@@ -133,7 +133,7 @@ impl From<ApplyError> for EngineError {
         };
         EngineError::Apply {
             step: step.lines().next().unwrap_or_default().to_owned(),
-            reason: error.source.to_string(),
+            reason: error.reason.to_string(),
             leftovers,
         }
     }

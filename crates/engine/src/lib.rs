@@ -19,5 +19,8 @@ pub mod shim;
 pub mod signals;
 pub mod terminal;
 
+#[cfg(test)]
+mod test_support;
+
 pub use engine::{Engine, Journal, Roots};
 pub use error::EngineError;

@@ -1,13 +1,15 @@
-//! Carrying out plans.
+//! Carrying out plans: as few messages to the kernel as there can be, and on failure nothing left.
 
 use std::fmt;
 use std::time::Duration;
 
 use zdocker_net::op::Op;
 
+use crate::execute::Execution;
 use crate::kernel::Kernel;
 use crate::netlink::NetlinkError;
 use crate::netns::NamespaceError;
+use crate::remove::RemoveFailure;
 use crate::sysctl::SysctlError;
 
 /// Called after each step with the time that it took; steps that go to the kernel in one message share its time evenly.
@@ -25,50 +27,68 @@ pub enum StepError {
     /// About a kernel variable.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// The step is about an interface that is not there.
+    #[error("there is no interface {0}")]
+    NoLink(String),
 }
 
 /// A plan failed at a step; what had taken effect was taken back.
 #[derive(Debug)]
 pub struct ApplyError {
     /// The step that failed.
-    pub step: Op,
+    pub step: Box<Op>,
     /// Why.
-    pub source: StepError,
+    pub reason: Box<StepError>,
     /// What could not be taken back.
     pub not_undone: Vec<RemoveFailure>,
 }
 
-/// A step that should have taken something away failed.
-#[derive(Debug)]
-pub struct RemoveFailure {
-    /// The step.
-    pub step: Op,
-    /// Why it failed.
-    pub source: StepError,
-}
-
 impl fmt::Display for ApplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.source)
+        write!(f, "cannot {}: {}", Headline(&self.step), self.reason)?;
+        for failure in &self.not_undone {
+            write!(f, "; could not take back what was done: {failure}")?;
+        }
+        Ok(())
     }
 }
 
-impl std::error::Error for ApplyError {}
+impl std::error::Error for ApplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+/// The first line of a step, cut where it gets long.
+pub(crate) struct Headline<'a>(pub(crate) &'a Op);
+
+impl fmt::Display for Headline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 200;
+        let text = self.0.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        match line.char_indices().nth(LONGEST) {
+            Some((end, _)) => write!(f, "\"{}...\"", &line[..end]),
+            None => write!(f, "\"{line}\""),
+        }
+    }
+}
 
 impl Kernel {
     /// Carries out a plan and gives the steps that take it back, in the order to run them ([`Self::remove`]).
     ///
     /// # Errors
-    /// [`ApplyError`] names the step that failed; what had taken effect was taken back.
+    /// [`ApplyError`] names the step that failed; what had taken effect was taken back, also what came after that step in
+    /// the same message to the kernel.
     pub fn apply(&mut self, ops: &[Op], watch: Watch<'_>) -> Result<Vec<Op>, ApplyError> {
-        let _ = (ops, watch);
-        unimplemented!()
-    }
-
-    /// Carries out steps that take something away: what is gone already is no error, and a failure does not keep the
-    /// steps after it from being done.
-    pub fn remove(&mut self, ops: &[Op], watch: Watch<'_>) -> Vec<RemoveFailure> {
-        let _ = (ops, watch);
-        unimplemented!()
+        let (result, undo) = Execution::new(self, ops, watch).run();
+        match result {
+            Ok(()) => Ok(undo),
+            Err(failure) => Err(ApplyError {
+                step: Box::new(ops[failure.step].clone()),
+                reason: Box::new(failure.reason),
+                not_undone: self.remove(&undo, &mut |_, _| {}),
+            }),
+        }
     }
 }

@@ -1,45 +1,42 @@
-//! The machine's network as we reach it.
+//! The network of the machine that zdocker runs on, reached by netlink.
 
-use zdocker_net::names::InterfaceName;
-use zdocker_net::seen::{Seen, SeenBridge};
+use crate::netlink::{NetlinkError, Socket, Subsystem};
+use crate::sysctl;
 
-use crate::netlink::NetlinkError;
-use crate::sysctl::SysctlError;
-
-/// Why the host could not be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// The kernel did not answer.
-    #[error("cannot look at the host's network: {0}")]
-    Netlink(#[from] NetlinkError),
-    /// A kernel variable could not be read.
-    #[error("cannot look at the host's network: {0}")]
-    Sysctl(#[from] SysctlError),
+/// The network of the namespace that the calling thread is in when a socket is first needed.
+#[derive(Default)]
+pub struct Kernel {
+    route: Option<Socket>,
+    netfilter: Option<Socket>,
+    ipv6: Option<bool>,
 }
-
-/// The network of the namespace that the calling thread was in when this was made.
-pub struct Kernel {}
 
 impl Kernel {
     /// Opens nothing yet: sockets are opened when first needed, and kept.
     pub fn new() -> Self {
-        Kernel {}
+        Kernel::default()
     }
 
-    /// Looks at all that creating networks depends on.
-    ///
-    /// # Errors
-    /// [`ObserveError`]
-    pub fn observe(&mut self) -> Result<Seen, ObserveError> {
-        unimplemented!()
+    pub(crate) fn route(&mut self) -> Result<&mut Socket, NetlinkError> {
+        open_once(&mut self.route, Subsystem::Route)
     }
 
-    /// Looks at as much as plugging into one bridge depends on.
-    ///
-    /// # Errors
-    /// [`ObserveError`]
-    pub fn observe_bridge(&mut self, bridge: &InterfaceName) -> Result<SeenBridge, ObserveError> {
-        let _ = bridge;
-        unimplemented!()
+    pub(crate) fn netfilter(&mut self) -> Result<&mut Socket, NetlinkError> {
+        open_once(&mut self.netfilter, Subsystem::Netfilter)
     }
+
+    /// Whether the kernel has IPv6 at all.
+    pub(crate) fn has_ipv6(&mut self) -> bool {
+        *self.ipv6.get_or_insert_with(sysctl::has_ipv6)
+    }
+}
+
+fn open_once(socket: &mut Option<Socket>, subsystem: Subsystem) -> Result<&mut Socket, NetlinkError> {
+    if socket.is_none() {
+        *socket = Some(Socket::open(subsystem)?);
+    }
+    socket.as_mut().ok_or_else(|| NetlinkError::Open {
+        subsystem,
+        source: std::io::ErrorKind::NotFound.into(),
+    })
 }

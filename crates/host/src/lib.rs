@@ -4,13 +4,20 @@
 //! say may be there ([`Kernel::remove`]). It speaks netlink itself, so no other program is needed.
 
 mod apply;
+mod conntrack;
+mod execute;
 mod kernel;
 pub mod netlink;
 pub mod netns;
+mod nft;
+mod observe;
 pub mod process;
+mod remove;
 pub mod sockets;
 pub mod store;
 pub mod sysctl;
 
-pub use apply::{ApplyError, RemoveFailure, StepError, Watch};
-pub use kernel::{Kernel, ObserveError};
+pub use apply::{ApplyError, StepError, Watch};
+pub use kernel::Kernel;
+pub use observe::ObserveError;
+pub use remove::RemoveFailure;

@@ -5,12 +5,15 @@
 //! network and an endpoint have.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::model::{Endpoint, Network};
 use crate::names::{InterfaceName, MacAddress};
 use crate::ports::Protocol;
 use crate::subnet::{Family, Subnet};
+
+/// Our two tables with their fixed rules and empty sets, in nft's language. `zdocker-host` loads the same without `nft`.
+pub const RULESET: &str = include_str!("firewall.nft");
 
 /// The name of both our tables, `inet zdocker` and `bridge zdocker`.
 pub const TABLE: &str = "zdocker";
@@ -77,13 +80,20 @@ pub enum Element {
         /// One of the endpoint's.
         address: IpAddr,
     },
+    /// An address that neighbour advertisements from this bridge port may be about (bridge set `targets6`).
+    Target {
+        /// The bridge port: the host's end of the veth pair.
+        port: InterfaceName,
+        /// One of the endpoint's.
+        address: Ipv6Addr,
+    },
 }
 
 impl Element {
     /// The table that the element's set or map is in.
     pub fn table(&self) -> Table {
         match self {
-            Element::GuardedPort(_) | Element::Pin { .. } => Table::Bridge,
+            Element::GuardedPort(_) | Element::Pin { .. } | Element::Target { .. } => Table::Bridge,
             _ => Table::Inet,
         }
     }
@@ -101,6 +111,7 @@ impl Element {
             Element::Within(_) => "links",
             Element::GuardedPort(_) => "ports",
             Element::Pin { address, .. } => by_family(Family::of(*address), "pins4", "pins6"),
+            Element::Target { .. } => "targets6",
         }
     }
 }
@@ -125,6 +136,8 @@ impl fmt::Display for Element {
             Element::Bridge(name) | Element::Internal(name) | Element::GuardedPort(name) => write!(f, "\"{name}\""),
             Element::Within(name) => write!(f, "\"{name}\" . \"{name}\" : accept"),
             Element::Pin { port, mac, address } => write!(f, "\"{port}\" . {mac} . {address}"),
+            // The set's second part has no type in nft's language, so it is written as a number.
+            Element::Target { port, address } => write!(f, "\"{port}\" . {:#034x}", address.to_bits()),
         }
     }
 }
@@ -153,16 +166,23 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
 /// The elements that an endpoint has while it is plugged in.
 pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
     let port = &endpoint.host_interface;
-    let pin = |address| Element::Pin {
+    let mut addresses: Vec<IpAddr> = endpoint.addresses.iter().map(|a| a.address).collect();
+    if endpoint.address(Family::V6).is_some() {
+        addresses.push(IpAddr::V6(endpoint.mac.link_local()));
+    }
+    let mut elements = vec![Element::GuardedPort(port.clone())];
+    elements.extend(addresses.iter().map(|address| Element::Pin {
         port: port.clone(),
         mac: endpoint.mac,
-        address,
-    };
-    let mut elements = vec![Element::GuardedPort(port.clone())];
-    elements.extend(endpoint.addresses.iter().map(|a| pin(a.address)));
-    if endpoint.address(Family::V6).is_some() {
-        elements.push(pin(IpAddr::V6(endpoint.mac.link_local())));
-    }
+        address: *address,
+    }));
+    elements.extend(addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(Element::Target {
+            port: port.clone(),
+            address: *address,
+        }),
+    }));
     if !network.internal {
         elements.extend(publish_elements(endpoint));
     }

@@ -169,13 +169,26 @@ impl FromStr for MacAddress {
                 .ok_or_else(bad)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
         }
-        if parts.next().is_some() || bytes == [0; 6] {
+        if parts.next().is_some() {
             return Err(bad());
         }
-        if bytes[0] & 1 == 1 {
-            return Err(NameError::MulticastMac(text.to_owned()));
+        MacAddress::try_from(bytes)
+    }
+}
+
+impl TryFrom<[u8; 6]> for MacAddress {
+    type Error = NameError;
+
+    /// The address of these bytes, in the order they go over the wire.
+    fn try_from(bytes: [u8; 6]) -> Result<Self, NameError> {
+        let address = MacAddress(bytes);
+        if bytes == [0; 6] {
+            return Err(NameError::Mac(address.to_string()));
         }
-        Ok(MacAddress(bytes))
+        if bytes[0] & 1 == 1 {
+            return Err(NameError::MulticastMac(address.to_string()));
+        }
+        Ok(address)
     }
 }
 

@@ -146,7 +146,7 @@ impl Engine {
         }
         let failures = self.take_away(&plan);
         if !failures.is_empty() {
-            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.source)).collect::<Vec<_>>().join("; ");
+            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.reason)).collect::<Vec<_>>().join("; ");
             return Err(EngineError::NotRemoved { what: format!("the network of container {}", id.short()), failures });
         }
         if endpoints.is_empty() {

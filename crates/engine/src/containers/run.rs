@@ -11,6 +11,7 @@ use zdocker_net::plan;
 use zdocker_net::subnet::Family;
 
 use super::endpoints::{Placement, Recording, check_ports, record_endpoint};
+use super::paths::ContainerPaths;
 use super::request::{RunRequest, specify};
 use super::spec::{ContainerSpec, NamespaceChoice};
 use crate::engine::{Engine, now};
@@ -18,6 +19,7 @@ use crate::error::EngineError;
 use crate::shim::Launcher;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::{StartRequest, Streams};
+use crate::signals::ProcessRef;
 use crate::terminal::WindowSize;
 use crate::{etc_files, oci, rootfs, shim};
 
@@ -154,14 +156,15 @@ impl Engine {
 
     fn start(&mut self, recorded: &Recorded, launch: Launch) -> Result<Option<Attachment>, EngineError> {
         let paths = self.container_paths(recorded.id.as_str());
+        let mut command = launch.shim;
+        command.arg(recorded.id.as_str());
         // The shim gets ready while we plug in and mount.
-        let launcher = shim::spawn(launch.shim, &paths)?;
-        let plan = self.plug_in_plan(recorded);
-        self.apply(&plan)?;
+        let launcher = shim::spawn(command, &paths)?;
+        if let Err(error) = self.prepare(recorded, &paths) {
+            launcher.cancel();
+            return Err(error);
+        }
         let spec = &recorded.spec;
-        rootfs::mount(&spec.rootfs, &paths)?;
-        self.write_etc_files(recorded)?;
-        oci::spec::write_bundle(spec, &paths, self.joined_namespace(recorded).as_deref())?;
         let request = StartRequest {
             paths,
             runtime: spec.runtime.clone(),
@@ -173,13 +176,23 @@ impl Engine {
         self.start_process(recorded, launcher, &request)
     }
 
+    /// Makes all that the container's first process needs.
+    fn prepare(&mut self, recorded: &Recorded, paths: &ContainerPaths) -> Result<(), EngineError> {
+        let plan = self.plug_in_plan(recorded);
+        self.apply(&plan)?;
+        rootfs::mount(&recorded.spec.rootfs, paths)?;
+        self.write_etc_files(recorded)?;
+        oci::spec::write_bundle(&recorded.spec, paths, self.joined_namespace(recorded).as_deref())?;
+        Ok(())
+    }
+
     fn start_process(
         &mut self,
         recorded: &Recorded,
         launcher: Launcher,
         request: &StartRequest,
     ) -> Result<Option<Attachment>, EngineError> {
-        let shim = launcher.process();
+        let shim = ProcessRef::of(launcher.pid() as i32).map_err(EngineError::io("find the shim in", "/proc"))?;
         let (process, attachment) = launcher.start(request)?;
         self.store.write(|records| {
             records.container_started(&recorded.id, process.into(), shim.into(), now())?;

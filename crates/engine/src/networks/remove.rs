@@ -75,7 +75,7 @@ impl Engine {
         let plan = self.removal(network)?;
         let failures = self.take_away(&plan);
         if !failures.is_empty() {
-            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.source)).collect::<Vec<_>>().join("; ");
+            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.reason)).collect::<Vec<_>>().join("; ");
             return Err(EngineError::NotRemoved { what: format!("network {:?}", network.name.as_str()), failures });
         }
         self.store.write(|records| Ok::<_, EngineError>(records.delete_network(&network.id)?))?;

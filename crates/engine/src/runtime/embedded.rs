@@ -20,7 +20,7 @@ use crate::containers::paths::ContainerPaths;
 use crate::oci::capabilities;
 
 /// libcontainer, for one container.
-pub struct Embedded {
+pub(super) struct Embedded {
     paths: ContainerPaths,
     /// Tells whether the command of the created container runs.
     report: Option<Report>,
@@ -28,7 +28,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// The runtime of one container.
-    pub fn new(paths: &ContainerPaths) -> Self {
+    pub(super) fn new(paths: &ContainerPaths) -> Self {
         Self {
             paths: paths.clone(),
             report: None,

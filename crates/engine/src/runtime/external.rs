@@ -13,14 +13,14 @@ use super::{ProcessStdio, Runtime, RuntimeError};
 use crate::containers::paths::ContainerPaths;
 
 /// An OCI runtime program, for one container.
-pub struct External {
+pub(super) struct External {
     program: PathBuf,
     paths: ContainerPaths,
 }
 
 impl External {
     /// The runtime of one container: `program` is a path, or a name that is looked up in `PATH`.
-    pub fn new(program: &Path, paths: &ContainerPaths) -> Self {
+    pub(super) fn new(program: &Path, paths: &ContainerPaths) -> Self {
         Self {
             program: program.to_owned(),
             paths: paths.clone(),

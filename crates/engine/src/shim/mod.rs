@@ -1,17 +1,36 @@
 //! The shim: one small process per running container. It is the container's parent, writes its log, serves attached
 //! clients, and cleans up when the container ends.
+//!
+//! A launcher spawns it early, prepares the container meanwhile, and then sends a [`StartRequest`]. The connection
+//! between the two is the launcher's own attachment from then on; others attach by the socket in the run directory.
 
 pub mod attach;
+mod clients;
+mod log;
+mod outbox;
 pub mod protocol;
+mod server;
+mod stdio;
 
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use self::attach::Attachment;
+use self::clients::Client;
+use self::log::ContainerLog;
+use self::protocol::{ExitStatus, Frame, FrameReader, StartRequest, StartResult};
+use self::server::Server;
+use self::stdio::Pending;
 use crate::containers::paths::ContainerPaths;
-use crate::runtime::RuntimeError;
+use crate::runtime::{self, Runtime, RuntimeError, console};
 use crate::signals::ProcessRef;
-use attach::Attachment;
-use protocol::{ExitStatus, StartRequest};
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +38,7 @@ pub enum ShimError {
     /// The shim was there, and the runtime said no.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The shim itself did not run or does not answer.
+    /// The shim itself does not run or does not answer.
     #[error("cannot {action} the container's shim: {source}")]
     Shim {
         /// What was being done.
@@ -40,41 +59,221 @@ pub enum Outcome {
 
 /// A shim that waits for its [`StartRequest`].
 #[derive(Debug)]
-pub struct Launcher {}
+pub struct Launcher {
+    socket: UnixStream,
+    child: Child,
+}
 
-/// Starts `command` as a shim (its standard input becomes the connection; its standard error goes to
-/// [`ContainerPaths::shim_log`]). Do this early: it costs nothing to let it wait.
+/// Starts `command` as a shim: its standard input becomes the connection, its standard error goes to
+/// [`ContainerPaths::shim_log`]. Do this early: it costs nothing to let it wait.
 ///
 /// # Errors
 /// When the program cannot be run.
-pub fn spawn(_command: Command, _paths: &ContainerPaths) -> Result<Launcher, ShimError> {
-    unimplemented!()
+pub fn spawn(mut command: Command, paths: &ContainerPaths) -> Result<Launcher, ShimError> {
+    let failed = |source| ShimError::Shim {
+        action: "start",
+        source,
+    };
+    fs::create_dir_all(paths.run_dir()).map_err(failed)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(paths.shim_log())
+        .map_err(failed)?;
+    let (socket, theirs) = UnixStream::pair().map_err(failed)?;
+    let child = command
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(failed)?;
+    Ok(Launcher { socket, child })
 }
 
 impl Launcher {
-    /// The shim.
-    pub fn process(&self) -> ProcessRef {
-        unimplemented!()
+    /// The shim's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
-    /// Creates and starts the container. Dropping the launcher instead makes the shim end without a trace, and without
-    /// calling its closure... only a launcher that is killed does that.
+    /// Creates and starts the container. When this returns, the command runs; the attachment is there when the request
+    /// asked for it.
     ///
     /// # Errors
-    /// [`ShimError::Runtime`] with the exit status for the user when the container does not start.
+    /// [`ShimError::Runtime`], with the exit status for the user, when the container does not start. Nothing of the
+    /// container is left then; what the launcher has made, it takes back.
     pub fn start(
         self,
-        _request: &StartRequest,
+        request: &StartRequest,
     ) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
-        unimplemented!()
+        let failed = |action| move |source| ShimError::Shim { action, source };
+        protocol::send(&self.socket, &Frame::Start(Box::new(request.clone())))
+            .map_err(failed("ask"))?;
+        let mut reader = FrameReader::default();
+        match reader.wait(&self.socket).map_err(failed("hear"))? {
+            Some(Frame::Started(result)) => {
+                let init = result?;
+                let attach = |streams| Attachment::new(self.socket, reader, streams);
+                Ok((init, request.attach.map(attach)))
+            }
+            _ => Err(failed("hear")(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Ends a shim that is not needed after all, because the preparation has failed; its closure is not called.
+    pub fn cancel(mut self) {
+        // It has done nothing yet: killing it leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// The whole life of a shim process, whose standard input is the connection to its launcher. `on_end` is called once,
-/// when the container has ended and before attached clients are told; it must not start threads.
+/// when the container has ended, or its launcher died before it could start, and before attached clients are told.
+/// Neither it nor anything before may start threads.
 ///
 /// # Errors
-/// When the process cannot even set itself up; nobody but the shim's log will know.
-pub fn main(_on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
-    unimplemented!()
+/// When the shim cannot do its work; the launcher knows if it can be told.
+pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
+    let failed = |action| move |source| ShimError::Shim { action, source };
+    let launcher = take_launcher().map_err(failed("connect"))?;
+    let signals = become_shim().map_err(failed("set up"))?;
+    let mut reader = FrameReader::default();
+    let Ok(Some(Frame::Start(request))) = reader.wait(&launcher) else {
+        on_end(Outcome::Abandoned);
+        return Ok(());
+    };
+    let mut runtime = runtime::of_container(&request.paths, request.runtime.as_deref());
+    let (init, mut server) = match start(&request, runtime.as_mut(), signals) {
+        Ok(started) => started,
+        Err(error) => {
+            if protocol::send(&launcher, &Frame::Started(Err(error))).is_err() {
+                on_end(Outcome::Abandoned);
+            }
+            return Ok(());
+        }
+    };
+    welcome(&mut server, launcher, init, &request);
+    drop(request);
+    give_memory_back();
+    let status = server.run().map_err(failed("run"))?;
+    if let Err(error) = runtime.delete() {
+        complain(&error);
+    }
+    on_end(Outcome::Exited(status));
+    server.dismiss(status).map_err(failed("end"))
+}
+
+/// The launcher's socket, which is our standard input, out of the container's way.
+fn take_launcher() -> io::Result<UnixStream> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Leaves the launcher's session, adopts the container's orphans, and turns signals into something to read. Those that
+/// end sessions and machines are held back for ever: the shim ends when its container has.
+fn become_shim() -> io::Result<SignalFd> {
+    // A shim that a shell has started in a session of its own is its leader already.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::process::chdir(c"/")?;
+    let child = SigSet::from_iter([Signal::SIGCHLD]);
+    let ends = [
+        Signal::SIGCHLD,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ];
+    SigSet::from_iter(ends).thread_block()?;
+    Ok(SignalFd::with_flags(
+        &child,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
+}
+
+/// Creates and starts the container; on failure nothing of it is left.
+fn start(
+    request: &StartRequest,
+    runtime: &mut dyn Runtime,
+    signals: SignalFd,
+) -> Result<(ProcessRef, Server), RuntimeError> {
+    let result = try_start(request, runtime, signals);
+    if result.is_err()
+        && let Err(error) = runtime.delete()
+    {
+        complain(&error);
+    }
+    result
+}
+
+fn try_start(
+    request: &StartRequest,
+    runtime: &mut dyn Runtime,
+    signals: SignalFd,
+) -> Result<(ProcessRef, Server), RuntimeError> {
+    let failed = |error: io::Error| RuntimeError::failed("create", error);
+    let paths = &request.paths;
+    let log = ContainerLog::open(&paths.log()).map_err(failed)?;
+    let listener = listen(paths).map_err(failed)?;
+    let (pending, theirs) =
+        Pending::new(request, paths.run_dir().join("console.sock")).map_err(failed)?;
+    let pid = runtime.create(theirs)?;
+    let stdio = pending.ready().map_err(failed)?;
+    let init = ProcessRef::of(pid.as_raw()).map_err(failed)?;
+    let text = serde_json::to_vec(&init).map_err(|error| failed(error.into()))?;
+    fs::write(paths.init_file(), text).map_err(failed)?;
+    runtime.start()?;
+    let server = Server {
+        init: Pid::from_raw(init.pid),
+        stdio,
+        log,
+        listener,
+        signals,
+        clients: Vec::new(),
+        overflow: paths.state_dir(),
+        buffer: Vec::new(),
+    };
+    Ok((init, server))
+}
+
+/// The socket of an earlier run stays behind, refusing connections, until the container runs again or is removed.
+fn listen(paths: &ContainerPaths) -> io::Result<UnixListener> {
+    let socket = paths.attach_socket();
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => console::bind(&socket),
+    }
+}
+
+/// Tells the launcher that the container runs; it becomes the first client if it wants to.
+fn welcome(server: &mut Server, launcher: UnixStream, init: ProcessRef, request: &StartRequest) {
+    let started: StartResult = Ok(init);
+    // A launcher that is gone has started a container all the same.
+    let told = protocol::send(&launcher, &Frame::Started(started));
+    let streams = request.attach.unwrap_or_default();
+    if let (Ok(()), Some(_), Ok(mut client)) = (
+        told,
+        request.attach,
+        Client::new(launcher, streams, &request.paths.state_dir()),
+    ) {
+        client.owns_stdin = streams.stdin && !request.tty;
+        server.clients.push(client);
+    }
+}
+
+/// What creating the container has needed, running it does not.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only gives free pages back to the kernel.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Standard error is the shim's log.
+#[expect(clippy::print_stderr)]
+fn complain(error: &dyn std::fmt::Display) {
+    eprintln!("{error}");
 }

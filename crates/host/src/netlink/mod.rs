@@ -1,8 +1,11 @@
 //! Netlink: the wire format, a socket, and the requests of rtnetlink. nftables and connection tracking, which use the same
 //! socket, have modules of their own ([`crate::nft`], `conntrack`).
 
+pub(crate) mod address;
+pub(crate) mod link;
 pub(crate) mod message;
+pub(crate) mod route;
 mod socket;
 
-pub(crate) use socket::{Dump, Socket};
+pub(crate) use socket::Socket;
 pub use socket::{NetlinkError, Refusal, Subsystem};

@@ -98,6 +98,10 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// What the kernel lets a socket send at once without asking (`net.core.wmem_default` is seldom less).
 const SEND_AT_ONCE: usize = 128 * 1024;
 
+/// How many answers, should every request be refused, surely fit into a socket's buffer; and what each takes there.
+const ANSWERS_AT_ONCE: usize = 100;
+const ANSWER_SIZE: usize = 1024;
+
 /// How often a dump that was interrupted is tried.
 const DUMP_ATTEMPTS: usize = 10;
 
@@ -246,13 +250,16 @@ impl Socket {
     fn send(&mut self, requests: &mut Requests) -> Result<u32, NetlinkError> {
         let subsystem = self.subsystem;
         let first = self.sequence;
-        self.sequence = self.sequence.wrapping_add(requests.count() as u32);
+        let count = requests.count();
+        self.sequence = self.sequence.wrapping_add(count as u32);
         let bytes = requests.seal(first);
+        // The kernel doubles the sizes itself. Should it refuse them, then sending or receiving says so.
         if bytes.len() > SEND_AT_ONCE {
-            // The kernel doubles the value itself. Should it refuse, then sending says so.
             let _ = self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes.len() as libc::c_int);
-            // Each refusal of a large batch is an answer of its own.
-            let _ = self.set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 4 * bytes.len() as libc::c_int);
+        }
+        if count > ANSWERS_AT_ONCE {
+            let size = count.saturating_mul(ANSWER_SIZE);
+            let _ = self.set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size as libc::c_int);
         }
         loop {
             match send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()) {

@@ -1,0 +1,299 @@
+//! The shim's loop: the container's output to its log and its clients, the clients' input to the container, until the
+//! container ends.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::clients::{Client, Received};
+use super::log::ContainerLog;
+use super::protocol::{ExitStatus, Frame};
+use super::stdio::ContainerStdio;
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 32 * 1024;
+
+/// A running container and everyone who is connected to it.
+pub(super) struct Server {
+    pub(super) init: Pid,
+    pub(super) stdio: ContainerStdio,
+    pub(super) log: ContainerLog,
+    pub(super) listener: UnixListener,
+    pub(super) signals: SignalFd,
+    pub(super) clients: Vec<Client>,
+    /// Where a slow client's output is kept.
+    pub(super) overflow: PathBuf,
+    pub(super) buffer: Vec<u8>,
+}
+
+/// What poll(2) has found.
+#[derive(Default)]
+struct Ready {
+    signals: bool,
+    listener: bool,
+    input: bool,
+    outputs: Vec<usize>,
+    /// Index, readable, writable.
+    clients: Vec<(usize, bool, bool)>,
+}
+
+impl Server {
+    /// Serves until the init process has ended, is reaped, and all that the container wrote is logged and on its way to
+    /// the clients.
+    pub(super) fn run(&mut self) -> io::Result<ExitStatus> {
+        self.buffer.resize(CHUNK, 0);
+        loop {
+            let ready = self.wait()?;
+            ready
+                .clients
+                .iter()
+                .rev()
+                .for_each(|client| self.serve(*client));
+            if ready.input {
+                self.feed();
+            }
+            // From the last to the first, as one that has ended is removed.
+            for index in ready.outputs.into_iter().rev() {
+                self.pump(index);
+            }
+            if ready.listener {
+                self.accept();
+            }
+            if ready.signals
+                && let Some(status) = self.reap()?
+            {
+                self.drain();
+                return Ok(status);
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let readable = PollFlags::POLLIN;
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), readable),
+            PollFd::new(self.listener.as_fd(), readable),
+        ];
+        fds.extend(
+            self.stdio
+                .outputs
+                .iter()
+                .map(|(_, file)| PollFd::new(file.as_fd(), readable)),
+        );
+        let full = self
+            .stdio
+            .input
+            .as_ref()
+            .is_some_and(|input| input.is_full());
+        fds.extend(self.clients.iter().map(|client| {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, !(full && client.feeds_stdin()));
+            events.set(PollFlags::POLLOUT, client.has_output());
+            PollFd::new(client.fd(), events)
+        }));
+        let waiting = self.stdio.input.as_ref().filter(|input| input.is_waiting());
+        fds.extend(waiting.map(|input| PollFd::new(input.fd(), PollFlags::POLLOUT)));
+        while let Err(error) = poll(&mut fds, PollTimeout::NONE) {
+            if error != Errno::EINTR {
+                return Err(error.into());
+            }
+        }
+        Ok(self.sort(&fds))
+    }
+
+    fn sort(&self, fds: &[PollFd]) -> Ready {
+        let outputs = self.stdio.outputs.len();
+        let mut ready = Ready::default();
+        for (index, fd) in fds.iter().enumerate() {
+            let events = fd.revents().unwrap_or(PollFlags::empty());
+            if events.is_empty() {
+                continue;
+            }
+            // An error or a hang-up is found by reading.
+            let (readable, writable) = (
+                events != PollFlags::POLLOUT,
+                events.contains(PollFlags::POLLOUT),
+            );
+            match index {
+                0 => ready.signals = true,
+                1 => ready.listener = true,
+                _ if index < 2 + outputs => ready.outputs.push(index - 2),
+                _ if index < 2 + outputs + self.clients.len() => {
+                    ready
+                        .clients
+                        .push((index - 2 - outputs, readable, writable));
+                }
+                _ => ready.input = true,
+            }
+        }
+        ready
+    }
+
+    /// Copies one piece of the output at `index`; false when there was none, or it has ended.
+    fn pump(&mut self, index: usize) -> bool {
+        let stream = self.stdio.outputs[index].0;
+        match self.stdio.read(index, &mut self.buffer) {
+            None => {
+                self.log.finish(stream);
+                self.stdio.outputs.remove(index);
+                false
+            }
+            Some(0) => false,
+            Some(length) => {
+                let bytes = &self.buffer[..length];
+                self.log.write(stream, bytes);
+                if self.clients.iter().any(|client| client.wants(stream)) {
+                    self.broadcast(&Frame::Output(stream, bytes.to_vec()), |client| {
+                        client.wants(stream)
+                    });
+                }
+                true
+            }
+        }
+    }
+
+    fn broadcast(&mut self, frame: &Frame, to: impl Fn(&Client) -> bool) {
+        let mut bytes = Vec::new();
+        if frame.encode(&mut bytes).is_ok() {
+            self.clients
+                .retain_mut(|client| !to(client) || client.send(&bytes).is_ok());
+        }
+    }
+
+    fn accept(&mut self) {
+        // One that is gone already, or too many at once: it will try again.
+        if let Ok((socket, _)) = self.listener.accept()
+            && let Ok(client) = Client::new(socket, Default::default(), &self.overflow)
+        {
+            self.clients.push(client);
+        }
+    }
+
+    fn serve(&mut self, (index, readable, writable): (usize, bool, bool)) {
+        if writable && self.clients[index].flush().is_err() {
+            return self.remove(index);
+        }
+        if !readable {
+            return;
+        }
+        match self.clients[index].receive(&mut self.buffer) {
+            Received::Gone => self.remove(index),
+            Received::Frames(frames) => {
+                frames.into_iter().for_each(|frame| self.obey(index, frame))
+            }
+        }
+    }
+
+    fn obey(&mut self, index: usize, frame: Frame) {
+        let client = &mut self.clients[index];
+        match frame {
+            Frame::Attach(streams) => client.attach(streams),
+            Frame::Stdin(bytes) if client.feeds_stdin() => {
+                if let Some(input) = &mut self.stdio.input {
+                    input.push(&bytes);
+                    self.feed();
+                }
+            }
+            Frame::StdinEnd if client.owns_stdin => self.end_input(),
+            Frame::Detach => client.owns_stdin = false,
+            Frame::Resize(size) => self.stdio.resize(size),
+            Frame::Signal(number) => {
+                // SAFETY: kill(2) takes two integers. The init process is our child and not reaped yet, so its id is
+                // nobody else's.
+                unsafe { libc::kill(self.init.as_raw(), number) };
+            }
+            // Nothing that a client has to say.
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        let client = self.clients.remove(index);
+        if client.owns_stdin {
+            self.end_input();
+        }
+    }
+
+    fn end_input(&mut self) {
+        if let Some(input) = &mut self.stdio.input {
+            input.end();
+        }
+        self.feed();
+    }
+
+    fn feed(&mut self) {
+        if self
+            .stdio
+            .input
+            .as_mut()
+            .is_some_and(|input| !input.flush())
+        {
+            self.stdio.input = None;
+        }
+    }
+
+    /// Reaps every process that has ended; the status is init's.
+    fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        while self.signals.read_signal()?.is_some() {}
+        let mut status = None;
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.init => {
+                    status = Some(ExitStatus { code, signal: None });
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.init => {
+                    let signal = signal as i32;
+                    status = Some(ExitStatus {
+                        code: 128 + signal,
+                        signal: Some(signal),
+                    });
+                }
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(status),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads what is left. With init, every process of the container has ended; a stream that is still open then has been
+    /// given away, and is not waited for.
+    fn drain(&mut self) {
+        for index in (0..self.stdio.outputs.len()).rev() {
+            while self.pump(index) {}
+        }
+        for (stream, _) in std::mem::take(&mut self.stdio.outputs) {
+            self.log.finish(stream);
+        }
+        self.stdio.input = None;
+    }
+
+    /// Tells every client how the container ended, and waits until each has read everything or is gone.
+    pub(super) fn dismiss(mut self, status: ExitStatus) -> io::Result<()> {
+        self.listener.set_nonblocking(true)?;
+        while let Ok((socket, _)) = self.listener.accept() {
+            self.clients
+                .extend(Client::new(socket, Default::default(), &self.overflow));
+        }
+        self.broadcast(&Frame::Exit(status), |_| true);
+        loop {
+            self.clients.retain(Client::has_output);
+            if self.clients.is_empty() {
+                return Ok(());
+            }
+            let writable = |client| PollFd::new(Client::fd(client), PollFlags::POLLOUT);
+            let mut fds: Vec<_> = self.clients.iter().map(writable).collect();
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.clients.retain_mut(|client| client.flush().is_ok());
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! One run through a plan.
+//!
+//! Steps become requests to one of three kinds of socket. Requests that follow each other to the same socket are sent
+//! together; order is never changed. Creating an interface ends its message, because what follows needs the index that
+//! the kernel gave it.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use zdocker_net::names::{InterfaceName, MacAddress};
+use zdocker_net::op::{NamespacePath, Op, Place};
+
+use crate::apply::{StepError, Watch};
+use crate::conntrack;
+use crate::kernel::Kernel;
+use crate::netlink::link::{Created, Veth};
+use crate::netlink::message::Requests;
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
+use crate::netns::{self, Namespace};
+use crate::nft::element::Change;
+use crate::nft::{batch, element, load};
+use crate::sysctl;
+
+/// A step failed.
+pub(crate) struct Failure {
+    /// Its place in the plan.
+    pub(crate) step: usize,
+    pub(crate) reason: StepError,
+}
+
+/// Where requests go.
+#[derive(Clone, PartialEq, Eq)]
+enum Lane {
+    /// rtnetlink, here or in a namespace.
+    Route(Place),
+    /// nftables; what is sent together is one transaction.
+    Firewall,
+}
+
+/// Requests that are not sent yet.
+struct Pending {
+    lane: Lane,
+    requests: Requests,
+    /// For each message, the step that it belongs to.
+    owners: Vec<usize>,
+}
+
+/// A namespace that the plan works in.
+struct Inside {
+    namespace: Rc<Namespace>,
+    socket: Socket,
+    links: HashMap<InterfaceName, u32>,
+}
+
+pub(crate) struct Execution<'a> {
+    kernel: &'a mut Kernel,
+    ops: &'a [Op],
+    watch: Watch<'a>,
+    pending: Option<Pending>,
+    inside: HashMap<NamespacePath, Inside>,
+    /// Indexes of the host's interfaces.
+    links: HashMap<InterfaceName, u32>,
+    /// The steps that took effect, or may have, in order.
+    effects: Vec<usize>,
+    /// How many steps were reported, and when the last was.
+    reported: usize,
+    since: Instant,
+}
+
+impl<'a> Execution<'a> {
+    pub(crate) fn new(kernel: &'a mut Kernel, ops: &'a [Op], watch: Watch<'a>) -> Self {
+        Execution {
+            kernel,
+            ops,
+            watch,
+            pending: None,
+            inside: HashMap::new(),
+            links: HashMap::new(),
+            effects: Vec::new(),
+            reported: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Carries out the plan; gives also the steps that take back what took effect, in the order to run them.
+    pub(crate) fn run(mut self) -> (Result<(), Failure>, Vec<Op>) {
+        let ops = self.ops;
+        let mut result = Ok(());
+        for (step, op) in ops.iter().enumerate() {
+            result = self.step(step, op);
+            if result.is_err() {
+                break;
+            }
+            if self.pending.is_none() {
+                self.report(step + 1);
+            }
+        }
+        if result.is_ok() {
+            result = self.flush(ops.len());
+        }
+        let undo = self
+            .effects
+            .iter()
+            .rev()
+            .filter_map(|step| ops[*step].inverse())
+            .collect();
+        (result, undo)
+    }
+
+    fn step(&mut self, step: usize, op: &Op) -> Result<(), Failure> {
+        let failed = |reason: StepError| Failure { step, reason };
+        match op {
+            Op::LoadFirewall => {
+                self.flush(step)?;
+                self.load_firewall().map_err(failed)
+            }
+            Op::SetSysctl { key, value } => {
+                self.flush(step)?;
+                sysctl::write(key, value).map_err(|error| failed(error.into()))
+            }
+            Op::CreateBridge { name, mac, mtu } => self.create_bridge(step, name, *mac, *mtu),
+            Op::CreateNamespace { path } => {
+                self.flush(step)?;
+                self.create_namespace(step, path).map_err(failed)
+            }
+            Op::CreateVeth {
+                host,
+                bridge,
+                namespace,
+                peer,
+                mac,
+                mtu,
+                hairpin,
+            } => {
+                let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
+                let file = self.inside(namespace).map_err(failed)?.namespace.clone();
+                self.request(step, &Lane::Route(Place::Host), |r| {
+                    link::create_veth(
+                        r,
+                        &Veth {
+                            host,
+                            bridge,
+                            namespace: file.as_fd(),
+                            peer,
+                            mac: *mac,
+                            mtu: *mtu,
+                        },
+                    )
+                })?;
+                self.configure_veth(step, host, namespace, peer, *hairpin)
+            }
+            Op::AddAddress {
+                place,
+                link,
+                address,
+                prefix,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    address::add(r, index, *address, *prefix)
+                })
+            }
+            Op::SetUp { place, link } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_up(r, index))
+            }
+            Op::AddRoute {
+                place,
+                destination,
+                via,
+                link,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    route::add(r, destination, *via, index)
+                })
+            }
+            Op::AddElements(elements) => {
+                self.request(step, &Lane::Firewall, |r| element::push_all(r, Change::Add, elements))
+            }
+            Op::DeleteElements(elements) => self.request(step, &Lane::Firewall, |r| {
+                element::push_all(r, Change::Delete, elements)
+            }),
+            Op::ForgetUdpFlows { ports } => {
+                self.flush(step)?;
+                let forgotten = self
+                    .kernel
+                    .netfilter()
+                    .and_then(|socket| conntrack::forget_udp(socket, ports));
+                forgotten.map_err(|error| failed(error.into()))
+            }
+            Op::DeleteLink { name } => {
+                self.links.remove(name);
+                self.request(step, &Lane::Route(Place::Host), |r| link::delete(r, name))
+            }
+            Op::DeleteNamespace { path } => {
+                self.flush(step)?;
+                self.inside.remove(path);
+                netns::delete(Path::new(&path.0)).map_err(|error| failed(error.into()))
+            }
+        }
+    }
+
+    /// Adds a step's requests to those that wait, after sending those that wait for another socket.
+    fn request<T>(&mut self, step: usize, lane: &Lane, push: impl FnOnce(&mut Requests) -> T) -> Result<(), Failure> {
+        if self.pending.as_ref().is_some_and(|pending| pending.lane != *lane) {
+            self.flush(step)?;
+        }
+        let pending = self.pending.get_or_insert_with(|| {
+            let mut requests = Requests::default();
+            if *lane == Lane::Firewall {
+                batch::begin(&mut requests);
+            }
+            Pending {
+                lane: lane.clone(),
+                requests,
+                owners: Vec::new(),
+            }
+        });
+        push(&mut pending.requests);
+        pending.owners.resize(pending.requests.count(), step);
+        Ok(())
+    }
+
+    /// Sends what waits; then all steps before `finished` are done.
+    fn flush(&mut self, finished: usize) -> Result<(), Failure> {
+        self.send().map(drop)?;
+        self.report(finished);
+        Ok(())
+    }
+
+    /// Sends what waits; gives what came of an interface's creation, which only the last request can be.
+    fn send(&mut self) -> Result<Option<Created>, Failure> {
+        let Some(Pending {
+            lane,
+            mut requests,
+            owners,
+        }) = self.pending.take()
+        else {
+            return Ok(None);
+        };
+        if lane == Lane::Firewall {
+            batch::end(&mut requests);
+        }
+        let mut created = None;
+        let socket = self.socket(&lane);
+        let socket = socket.map_err(|reason| Failure {
+            step: owners[0],
+            reason,
+        })?;
+        let refusals = match socket.exchange(requests, |_, message| created = Created::read(&message).or(created)) {
+            Ok(refusals) => refusals,
+            Err(error) => {
+                // Whether they took effect is not known: taking back what is not there does no harm.
+                self.took_effect(owners.iter().copied());
+                return Err(Failure {
+                    step: owners[0],
+                    reason: error.into(),
+                });
+            }
+        };
+        let refused = |position: &usize| refusals.iter().any(|refusal| refusal.position == *position);
+        let all_or_none = lane == Lane::Firewall && !refusals.is_empty();
+        let granted = (0..owners.len()).filter(|position| !all_or_none && !refused(position));
+        self.took_effect(granted.map(|position| owners[position]));
+        match refusals.into_iter().next() {
+            None => Ok(created),
+            Some(refusal) => Err(Failure {
+                step: owners[refusal.position.min(owners.len() - 1)],
+                reason: NetlinkError::Refused(refusal).into(),
+            }),
+        }
+    }
+
+    fn took_effect(&mut self, steps: impl IntoIterator<Item = usize>) {
+        for step in steps {
+            if !self.effects.contains(&step) {
+                self.effects.push(step);
+            }
+        }
+    }
+
+    /// Reports the steps up to `finished`, if they were not.
+    fn report(&mut self, finished: usize) {
+        let steps = &self.ops[self.reported.min(finished)..finished];
+        if steps.is_empty() {
+            return;
+        }
+        let share = self.since.elapsed() / steps.len() as u32;
+        for op in steps {
+            (self.watch)(op, share);
+        }
+        self.reported = finished;
+        self.since = Instant::now();
+    }
+
+    fn socket(&mut self, lane: &Lane) -> Result<&mut Socket, StepError> {
+        Ok(match lane {
+            Lane::Route(Place::Host) => self.kernel.route()?,
+            Lane::Route(Place::Namespace(path)) => &mut self.inside(path)?.socket,
+            Lane::Firewall => self.kernel.netfilter()?,
+        })
+    }
+
+    /// The namespace pinned at `path`, opened when first needed.
+    fn inside(&mut self, path: &NamespacePath) -> Result<&mut Inside, StepError> {
+        if !self.inside.contains_key(path) {
+            let namespace = Namespace::open(Path::new(&path.0))?;
+            let socket = namespace.run(|| Socket::open(Subsystem::Route))??;
+            self.inside.insert(
+                path.clone(),
+                Inside {
+                    namespace: namespace.into(),
+                    socket,
+                    links: HashMap::new(),
+                },
+            );
+        }
+        let missing = || StepError::NoLink(path.0.clone());
+        self.inside.get_mut(path).ok_or_else(missing)
+    }
+
+    /// The index of an interface, asked for once.
+    fn index(&mut self, place: &Place, name: &InterfaceName) -> Result<u32, StepError> {
+        let known = match place {
+            Place::Host => self.links.get(name),
+            Place::Namespace(path) => self.inside(path)?.links.get(name),
+        };
+        if let Some(index) = known {
+            return Ok(*index);
+        }
+        let socket = self.socket(&Lane::Route(place.clone()))?;
+        let found = link::find(socket, name)?.ok_or_else(|| StepError::NoLink(name.to_string()))?;
+        self.remember(place, name, found.index)?;
+        Ok(found.index)
+    }
+
+    fn remember(&mut self, place: &Place, name: &InterfaceName, index: u32) -> Result<(), StepError> {
+        let links = match place {
+            Place::Host => &mut self.links,
+            Place::Namespace(path) => &mut self.inside(path)?.links,
+        };
+        links.insert(name.clone(), index);
+        Ok(())
+    }
+
+    fn load_firewall(&mut self) -> Result<(), StepError> {
+        let socket = self.kernel.netfilter()?;
+        let missing = batch::missing_tables(socket)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        match socket.request(load::load(&missing), |_, _| {}) {
+            // Another process loaded them meanwhile.
+            Err(error) if error.refusal() == Some(Errno::EEXIST) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
+        let ipv6 = self.kernel.has_ipv6();
+        let (namespace, socket) = Namespace::create(Path::new(&path.0), || prepare_namespace(ipv6))?;
+        self.inside.insert(
+            path.clone(),
+            Inside {
+                namespace: namespace.into(),
+                socket,
+                links: HashMap::new(),
+            },
+        );
+        self.took_effect([step]);
+        Ok(())
+    }
+
+    fn create_bridge(&mut self, step: usize, name: &InterfaceName, mac: MacAddress, mtu: u32) -> Result<(), Failure> {
+        let failed = |reason: StepError| Failure { step, reason };
+        let here = Lane::Route(Place::Host);
+        self.request(step, &here, |r| link::create_bridge(r, name, mac, mtu))?;
+        let created = self.send_creation(step)?;
+        self.remember(&Place::Host, name, created.index).map_err(failed)?;
+        let ipv6 = self.kernel.has_ipv6();
+        if ipv6 {
+            // Netlink has no way to set this.
+            let key = format!("net/ipv6/conf/{name}/accept_ra");
+            sysctl::write(&key, "0").map_err(|error| failed(error.into()))?;
+        }
+        self.request(step, &here, |r| link::configure_bridge(r, created.index, ipv6))
+    }
+
+    /// Sends the creation of a veth pair, and adds what can only be set afterwards.
+    fn configure_veth(
+        &mut self,
+        step: usize,
+        host: &InterfaceName,
+        namespace: &NamespacePath,
+        peer: &InterfaceName,
+        hairpin: bool,
+    ) -> Result<(), Failure> {
+        let failed = |reason: StepError| Failure { step, reason };
+        let (here, there) = (Place::Host, Place::Namespace(namespace.clone()));
+        let created = self.send_creation(step)?;
+        self.remember(&here, host, created.index).map_err(failed)?;
+        self.remember(&there, peer, created.peer).map_err(failed)?;
+        let ipv6 = self.kernel.has_ipv6();
+        if hairpin || ipv6 {
+            self.request(step, &Lane::Route(here), |r| {
+                link::configure_port(r, created.index, hairpin, ipv6)
+            })?;
+        }
+        if ipv6 {
+            self.request(step, &Lane::Route(there), |r| {
+                link::disable_generated_addresses(r, created.peer)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, of which the last is the creation of an interface.
+    fn send_creation(&mut self, step: usize) -> Result<Created, Failure> {
+        let created = self.send()?;
+        self.report(step);
+        created.ok_or_else(|| Failure {
+            step,
+            reason: StepError::NoLink("in the kernel's answer".to_owned()),
+        })
+    }
+}
+
+/// Runs within a new namespace: deaf to router advertisements, `lo` up. Gives a socket in it.
+fn prepare_namespace(ipv6: bool) -> std::io::Result<Socket> {
+    if ipv6 {
+        sysctl::write("net/ipv6/conf/default/accept_ra", "0").map_err(std::io::Error::other)?;
+    }
+    let mut socket = Socket::open(Subsystem::Route).map_err(std::io::Error::other)?;
+    let mut requests = Requests::default();
+    link::set_up(&mut requests, LOOPBACK);
+    socket.request(requests, |_, _| {}).map_err(std::io::Error::other)?;
+    Ok(socket)
+}
+
+/// The index of `lo` in every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+const LOOPBACK: u32 = 1;

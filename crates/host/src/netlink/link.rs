@@ -1,0 +1,258 @@
+//! Interfaces: bridges, veth pairs, and what is there (rtnetlink(7), linux/if_link.h).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use zdocker_net::names::{InterfaceName, MacAddress};
+use zdocker_net::seen::SeenLink;
+
+use super::message::{Attributes, CREATE, ECHO, EXCL, Message, Requests, Writer, text_of, u32_of};
+use super::{NetlinkError, Socket};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+
+/// Length of `struct ifinfomsg`.
+const HEADER: usize = 16;
+const IFF_UP: u32 = 1;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BRPORT_MODE: u16 = 4;
+const VETH_INFO_PEER: u16 = 1;
+
+const AF_INET: u16 = libc::AF_INET as u16;
+const AF_INET6: u16 = libc::AF_INET6 as u16;
+const IFLA_INET_CONF: u16 = 1;
+/// Attribute types within `IFLA_INET_CONF` are the numbers of linux/ip.h.
+const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
+const IFLA_INET6_CONF: u16 = 2;
+/// Place in the array of `IFLA_INET6_CONF` (linux/ipv6.h).
+const DEVCONF_ACCEPT_RA: usize = 3;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+/// `RTEXT_FILTER_SKIP_STATS`: no packet counters.
+const SKIP_STATS: u32 = 1 << 3;
+
+/// `struct ifinfomsg`; 0 is "no index".
+fn header(m: &mut Writer, index: u32, flags: u32) {
+    m.raw(&[0; 4])
+        .raw(&index.to_ne_bytes())
+        .raw(&flags.to_ne_bytes())
+        .raw(&flags.to_ne_bytes());
+}
+
+/// Creates a bridge, down. The reply is read by [`Created::read`].
+pub(crate) fn create_bridge(requests: &mut Requests, name: &InterfaceName, mac: MacAddress, mtu: u32) -> usize {
+    requests.push(RTM_NEWLINK, CREATE | EXCL | ECHO, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str())
+            .attribute(IFLA_ADDRESS, &mac.octets())
+            .u32(IFLA_MTU, mtu);
+        m.nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "bridge").nested(IFLA_INFO_DATA, |m| {
+                m.u32(IFLA_BR_STP_STATE, 0)
+                    .u32(IFLA_BR_FORWARD_DELAY, 0)
+                    .u8(IFLA_BR_MCAST_SNOOPING, 0);
+            });
+        });
+    })
+}
+
+/// Lets `127.0.0.0/8` be routed to the bridge's ports, and with `ipv6` keeps the kernel from giving it addresses.
+pub(crate) fn configure_bridge(requests: &mut Requests, index: u32, ipv6: bool) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.nested(IFLA_AF_SPEC, |m| {
+            m.nested(AF_INET, |m| {
+                m.nested(IFLA_INET_CONF, |m| {
+                    m.u32(IPV4_DEVCONF_ROUTE_LOCALNET, 1);
+                });
+            });
+            if ipv6 {
+                no_generated_addresses(m);
+            }
+        });
+    })
+}
+
+fn no_generated_addresses(m: &mut Writer) {
+    m.nested(AF_INET6, |m| {
+        m.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    });
+}
+
+/// A veth pair to be.
+pub(crate) struct Veth<'a> {
+    pub(crate) host: &'a InterfaceName,
+    pub(crate) bridge: u32,
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) peer: &'a InterfaceName,
+    pub(crate) mac: MacAddress,
+    pub(crate) mtu: u32,
+}
+
+/// Creates a veth pair: the host's end up and in the bridge, the other in its namespace and down (the kernel refuses it
+/// to be up before the host's end is). The reply is read by [`Created::read`].
+pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
+    // One queue each way: veth would make one for each processor, which costs more than all the rest.
+    let common = |m: &mut Writer, name: &InterfaceName| {
+        m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_MTU, veth.mtu);
+        m.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
+    };
+    requests.push(RTM_NEWLINK, CREATE | EXCL | ECHO, |m| {
+        header(m, 0, IFF_UP);
+        common(m, veth.host);
+        m.u32(IFLA_MASTER, veth.bridge).nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, |m| {
+                m.nested(VETH_INFO_PEER, |m| {
+                    header(m, 0, 0);
+                    common(m, veth.peer);
+                    m.attribute(IFLA_ADDRESS, &veth.mac.octets());
+                    m.u32(IFLA_NET_NS_FD, veth.namespace.as_raw_fd() as u32);
+                });
+            });
+        });
+    })
+}
+
+/// Sets what the kernel ignores when a bridge port is created; with `ipv6` keeps it from giving the port addresses.
+pub(crate) fn configure_port(requests: &mut Requests, index: u32, hairpin: bool, ipv6: bool) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        if ipv6 {
+            m.nested(IFLA_AF_SPEC, no_generated_addresses);
+        }
+        m.nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_SLAVE_KIND, "bridge")
+                .nested(IFLA_INFO_SLAVE_DATA, |m| {
+                    m.u8(IFLA_BRPORT_MODE, hairpin.into());
+                });
+        });
+    })
+}
+
+/// Keeps the kernel from giving the interface IPv6 addresses of its own.
+pub(crate) fn disable_generated_addresses(requests: &mut Requests, index: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.nested(IFLA_AF_SPEC, no_generated_addresses);
+    })
+}
+
+/// Sets an interface up.
+pub(crate) fn set_up(requests: &mut Requests, index: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| header(m, index, IFF_UP))
+}
+
+/// Deletes an interface.
+pub(crate) fn delete(requests: &mut Requests, name: &InterfaceName) -> usize {
+    requests.push(RTM_DELLINK, 0, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str());
+    })
+}
+
+/// What came of creating an interface.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Created {
+    /// The interface's index.
+    pub(crate) index: u32,
+    /// The index of a veth pair's other end, in its own namespace.
+    pub(crate) peer: u32,
+}
+
+impl Created {
+    /// Reads the echo of a creation; `None` for any other message.
+    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+        if message.kind != RTM_NEWLINK {
+            return None;
+        }
+        let peer = message.attributes(HEADER).value(IFLA_LINK).and_then(u32_of);
+        Some(Created {
+            index: message.u32_at(4)?,
+            peer: peer.unwrap_or_default(),
+        })
+    }
+}
+
+/// An interface that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) seen: SeenLink,
+    /// The IPv6 setting `accept_ra`, where the interface has IPv6.
+    pub(crate) accept_ra: Option<u32>,
+}
+
+impl Link {
+    fn read(message: &Message<'_>) -> Option<Self> {
+        if message.kind != RTM_NEWLINK {
+            return None;
+        }
+        let attributes = message.attributes(HEADER);
+        let name = text_of(attributes.value(IFLA_IFNAME)?).parse().ok()?;
+        let mac = attributes
+            .value(IFLA_ADDRESS)
+            .and_then(|mac| <[u8; 6]>::try_from(mac).ok());
+        let mtu = attributes.value(IFLA_MTU).and_then(u32_of)?;
+        let ipv6 = attributes
+            .value(IFLA_AF_SPEC)
+            .and_then(|spec| Attributes::within(spec).value(AF_INET6));
+        let settings = ipv6.and_then(|ipv6| Attributes::within(ipv6).value(IFLA_INET6_CONF));
+        Some(Link {
+            index: message.u32_at(4)?,
+            seen: SeenLink {
+                name,
+                mac: mac.and_then(|mac| MacAddress::try_from(mac).ok()),
+                mtu,
+            },
+            accept_ra: settings
+                .and_then(|all| all.get(4 * DEVCONF_ACCEPT_RA..))
+                .and_then(u32_of),
+        })
+    }
+}
+
+/// Every interface.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>, NetlinkError> {
+    let dump = socket.dump(RTM_GETLINK, |m| {
+        header(m, 0, 0);
+        m.u32(IFLA_EXT_MASK, SKIP_STATS);
+    })?;
+    Ok(dump.objects().filter_map(|message| Link::read(&message)).collect())
+}
+
+/// The interface of this name, if there is one.
+pub(crate) fn find(socket: &mut Socket, name: &InterfaceName) -> Result<Option<Link>, NetlinkError> {
+    let mut requests = Requests::default();
+    requests.push(RTM_GETLINK, 0, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_EXT_MASK, SKIP_STATS);
+    });
+    let mut found = None;
+    match socket.request(requests, |_, message| found = Link::read(&message)) {
+        Err(error) if error.refusal() == Some(Errno::ENODEV) => Ok(None),
+        result => result.map(|()| found),
+    }
+}

@@ -1,0 +1,89 @@
+//! Routes (rtnetlink(7), linux/rtnetlink.h).
+
+use std::net::IpAddr;
+
+use zdocker_net::subnet::{Family, Subnet};
+
+use super::address::{address_of, family_number, octets};
+use super::message::{CREATE, EXCL, Message, Requests, u32_of};
+use super::{NetlinkError, Socket};
+
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+/// Length of `struct rtmsg`.
+const HEADER: usize = 12;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_MULTIPATH: u16 = 9;
+
+const RT_TABLE_MAIN: u8 = 254;
+/// Set up by a user's command, as `ip route add` marks it.
+const RTPROT_BOOT: u8 = 3;
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RTN_UNICAST: u8 = 1;
+/// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
+const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
+
+/// Adds a route to the main table.
+pub(crate) fn add(requests: &mut Requests, destination: &Subnet, via: IpAddr, index: u32) -> usize {
+    let family = family_number(destination.family());
+    requests.push(RTM_NEWROUTE, CREATE | EXCL, |m| {
+        m.raw(&[family, destination.prefix(), 0, 0]);
+        m.raw(&[RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST])
+            .raw(&[0; 4]);
+        if destination.prefix() > 0 {
+            m.attribute(RTA_DST, &octets(destination.address()));
+        }
+        m.attribute(RTA_GATEWAY, &octets(via)).u32(RTA_OIF, index);
+    })
+}
+
+/// A route that is there.
+pub(crate) struct Route {
+    pub(crate) destination: Subnet,
+    /// The interface that it leaves by, of several the first.
+    pub(crate) index: Option<u32>,
+    /// Less is better.
+    pub(crate) metric: u32,
+    /// Whether packets that match no rule of policy routing take it.
+    pub(crate) in_main_table: bool,
+}
+
+impl Route {
+    fn read(message: &Message<'_>) -> Option<Self> {
+        let [family, prefix, _, _, table, _, _, kind] = *message.payload.first_chunk::<8>()?;
+        if message.kind != RTM_NEWROUTE || RTN_OF_THE_HOST.contains(&kind) {
+            return None;
+        }
+        let family = [Family::V4, Family::V6]
+            .into_iter()
+            .find(|f| family_number(*f) == family)?;
+        let attributes = message.attributes(HEADER);
+        let destination = attributes
+            .value(RTA_DST)
+            .and_then(address_of)
+            .unwrap_or(family.unspecified());
+        // The first `struct rtnexthop` of several: length, flags, hops, then the index.
+        let several = attributes
+            .value(RTA_MULTIPATH)
+            .and_then(|hops| hops.get(4..))
+            .and_then(u32_of);
+        Some(Route {
+            destination: Subnet::containing(destination, prefix),
+            index: attributes.value(RTA_OIF).and_then(u32_of).or(several),
+            metric: attributes.value(RTA_PRIORITY).and_then(u32_of).unwrap_or(0),
+            in_main_table: table == RT_TABLE_MAIN,
+        })
+    }
+}
+
+/// Every route of every table, but those to the host's own addresses.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
+    let dump = socket.dump(RTM_GETROUTE, |m| {
+        m.raw(&[0; HEADER]);
+    })?;
+    Ok(dump.objects().filter_map(|message| Route::read(&message)).collect())
+}

@@ -1,0 +1,74 @@
+//! Batches: the transactions of nftables (linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h).
+
+use nix::errno::Errno;
+use zdocker_net::firewall::{TABLE, Table};
+
+use crate::netlink::message::{Requests, Writer};
+use crate::netlink::{NetlinkError, Socket};
+
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+
+pub(super) const NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
+const GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
+pub(super) const NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
+pub(super) const NEWRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 6;
+pub(super) const NEWSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 9;
+pub(super) const NEWSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 12;
+pub(super) const DELSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 14;
+
+const NFPROTO_INET: u8 = 1;
+const NFPROTO_BRIDGE: u8 = 7;
+
+const NFTA_TABLE_NAME: u16 = 1;
+
+pub(super) fn family(table: Table) -> u8 {
+    match table {
+        Table::Inet => NFPROTO_INET,
+        Table::Bridge => NFPROTO_BRIDGE,
+    }
+}
+
+/// `struct nfgenmsg`; `resource` is in network byte order.
+pub(crate) fn header(m: &mut Writer, family: u8, resource: u16) {
+    let [high, low] = resource.to_be_bytes();
+    m.raw(&[family, 0, high, low]);
+}
+
+/// Opens a transaction; what is pushed up to [`end`] takes effect all or not at all.
+pub(crate) fn begin(requests: &mut Requests) -> usize {
+    requests.push_unanswered(NFNL_MSG_BATCH_BEGIN, 0, |m| header(m, 0, NFNL_SUBSYS_NFTABLES))
+}
+
+/// Closes a transaction.
+pub(crate) fn end(requests: &mut Requests) -> usize {
+    requests.push_unanswered(NFNL_MSG_BATCH_END, 0, |m| header(m, 0, NFNL_SUBSYS_NFTABLES))
+}
+
+/// Pushes a request about something in one of our tables.
+pub(super) fn push(requests: &mut Requests, kind: u16, flags: u16, table: Table, payload: impl FnOnce(&mut Writer)) {
+    requests.push(kind, flags, |m| {
+        header(m, family(table), 0);
+        // The table's name is attribute 1 of every kind of message.
+        m.text(NFTA_TABLE_NAME, TABLE);
+        payload(m);
+    });
+}
+
+/// Which of our tables are not loaded.
+pub(crate) fn missing_tables(socket: &mut Socket) -> Result<Vec<Table>, NetlinkError> {
+    const TABLES: [Table; 2] = [Table::Inet, Table::Bridge];
+    let mut requests = Requests::default();
+    for table in TABLES {
+        push(&mut requests, GETTABLE, 0, table, |_| {});
+    }
+    let mut missing = Vec::new();
+    for refusal in socket.exchange(requests, |_, _| {})? {
+        if refusal.errno != Errno::ENOENT {
+            return Err(NetlinkError::Refused(refusal));
+        }
+        missing.push(TABLES[refusal.position]);
+    }
+    Ok(missing)
+}

@@ -1,0 +1,7 @@
+//! Our firewall in the kernel: loaded once, then only its elements change.
+
+pub(crate) mod batch;
+pub(crate) mod element;
+mod expr;
+pub(crate) mod load;
+mod table;

@@ -1,0 +1,124 @@
+//! Taking away what records say may be there.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use zdocker_net::firewall::Element;
+use zdocker_net::names::InterfaceName;
+use zdocker_net::op::Op;
+
+use crate::apply::{Headline, StepError, Watch};
+use crate::conntrack;
+use crate::execute::Execution;
+use crate::kernel::Kernel;
+use crate::netlink::message::Requests;
+use crate::netlink::{NetlinkError, Socket, link};
+use crate::netns;
+use crate::nft::element::Change;
+use crate::nft::{batch, element};
+
+/// A step that should have taken something away failed.
+#[derive(Debug)]
+pub struct RemoveFailure {
+    /// The step.
+    pub step: Op,
+    /// Why it failed.
+    pub reason: StepError,
+}
+
+impl fmt::Display for RemoveFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", Headline(&self.step), self.reason)
+    }
+}
+
+impl std::error::Error for RemoveFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+impl Kernel {
+    /// Carries out steps that take something away: what is gone already is no error, and a failure does not keep the
+    /// steps after it from being done. Gives those that failed.
+    pub fn remove(&mut self, ops: &[Op], watch: Watch<'_>) -> Vec<RemoveFailure> {
+        let mut failures = Vec::new();
+        for op in ops {
+            let start = Instant::now();
+            match self.remove_one(op) {
+                Ok(()) => watch(op, start.elapsed()),
+                Err(reason) => failures.push(RemoveFailure {
+                    step: op.clone(),
+                    reason,
+                }),
+            }
+        }
+        failures
+    }
+
+    fn remove_one(&mut self, op: &Op) -> Result<(), StepError> {
+        match op {
+            Op::DeleteElements(elements) => Ok(delete_elements(self.netfilter()?, elements)?),
+            Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
+            Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
+            Op::ForgetUdpFlows { ports } => Ok(conntrack::forget_udp(self.netfilter()?, ports)?),
+            // Nothing is taken away by any other step, so nothing of it can be gone already.
+            _ => match Execution::new(self, std::slice::from_ref(op), &mut |_, _| {}).run().0 {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(failure.reason),
+            },
+        }
+    }
+}
+
+fn delete_link(route: &mut Socket, name: &InterfaceName) -> Result<(), NetlinkError> {
+    let mut requests = Requests::default();
+    link::delete(&mut requests, name);
+    match route.request(requests, |_, _| {}) {
+        Err(error) if error.refusal() == Some(Errno::ENODEV) => Ok(()),
+        result => result,
+    }
+}
+
+/// Deletes those of the elements that are there.
+fn delete_elements(netfilter: &mut Socket, elements: &[Element]) -> Result<(), NetlinkError> {
+    let mut requests = Requests::default();
+    batch::begin(&mut requests);
+    element::push_all(&mut requests, Change::Delete, elements);
+    batch::end(&mut requests);
+    match netfilter.request(requests, |_, _| {}) {
+        Err(error) if error.refusal() == Some(Errno::ENOENT) => delete_present(netfilter, elements.to_vec()),
+        result => result,
+    }
+}
+
+/// The same one by one in a batch that the kernel refuses as a whole, naming each that is missing; then without them.
+/// Another process may take more away in between, so this goes on as long as there is less each time.
+fn delete_present(netfilter: &mut Socket, mut elements: Vec<Element>) -> Result<(), NetlinkError> {
+    while !elements.is_empty() {
+        let mut requests = Requests::default();
+        let first = 1 + batch::begin(&mut requests);
+        element::push_each(&mut requests, Change::Delete, &elements);
+        batch::end(&mut requests);
+        let refusals = netfilter.exchange(requests, |_, _| {})?;
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let mut missing = vec![false; elements.len()];
+        for refusal in refusals {
+            match refusal
+                .position
+                .checked_sub(first)
+                .and_then(|position| missing.get_mut(position))
+            {
+                Some(missing) if refusal.errno == Errno::ENOENT => *missing = true,
+                _ => return Err(NetlinkError::Refused(refusal)),
+            }
+        }
+        let mut missing = missing.into_iter();
+        elements.retain(|_| missing.next() == Some(false));
+    }
+    Ok(())
+}

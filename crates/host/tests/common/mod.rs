@@ -1,0 +1,353 @@
+//! What the tests share: a throw-away host, a network with one endpoint, and looking at what the kernel has.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+use zdocker_net::firewall::{endpoint_elements, network_elements};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool};
+use zdocker_net::names::{Id, InterfaceName, MacAddress};
+use zdocker_net::op::{NamespacePath, Op, Place};
+use zdocker_net::ports::PublishedPort;
+use zdocker_net::subnet::{Family, Subnet};
+
+/// Runs a test on a thread with network and mounts of its own, where `lo` is up. Programs it starts are there too.
+pub(crate) fn on_a_host<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    let on_thread = || {
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .unwrap();
+        sh("ip link set lo up");
+        test()
+    };
+    thread::scope(|scope| match scope.spawn(on_thread).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// Runs a shell script that must succeed, and gives what it wrote.
+pub(crate) fn sh(script: &str) -> String {
+    let output = Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{script}: {}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
+pub(crate) fn json(script: &str) -> Value {
+    let text = sh(script);
+    if text.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+/// `nft -j list ruleset` without handles and versions.
+pub(crate) fn ruleset() -> Vec<Value> {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.remove("handle");
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(array) => array.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut all = json("nft -j list ruleset");
+    strip(&mut all);
+    let Value::Array(mut objects) = all["nftables"].take() else {
+        panic!("no rules: {all}")
+    };
+    objects.retain(|object| object.get("metainfo").is_none());
+    // Elements come in the order of the kernel's hash tables, which is another each time.
+    for object in &mut objects {
+        for elements in ["set", "map"].iter().filter_map(|kind| Some(*kind).map(str::to_owned)) {
+            if let Some(Value::Array(list)) = object.get_mut(&elements).and_then(|set| set.get_mut("elem")) {
+                list.sort_by_key(Value::to_string);
+            }
+        }
+        sort_vmaps(object);
+    }
+    objects
+}
+
+fn sort_vmaps(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::Array(list)) = object.get_mut("set") {
+                list.sort_by_key(Value::to_string);
+            }
+            object.values_mut().for_each(sort_vmaps);
+        }
+        Value::Array(array) => array.iter_mut().for_each(sort_vmaps),
+        _ => {}
+    }
+}
+
+/// All that a plan can change: interfaces, addresses, routes, the firewall, and the files of `directory`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) links: BTreeMap<String, String>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) routes: Vec<String>,
+    pub(crate) ruleset: Vec<Value>,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl State {
+    pub(crate) fn see(directory: &Path) -> Self {
+        let lines = |script: &str| {
+            let mut lines: Vec<String> = sh(script).lines().map(|line| line.trim().to_owned()).collect();
+            lines.sort();
+            lines
+        };
+        let links = json("ip -j link");
+        let links = links.as_array().unwrap().iter().map(|link| {
+            (
+                link["ifname"].as_str().unwrap().to_owned(),
+                link["address"].as_str().unwrap_or_default().to_owned(),
+            )
+        });
+        let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        State {
+            links: links.collect(),
+            addresses: lines("ip -o addr | cut -d' ' -f2-7"),
+            routes: lines("ip route show table all; ip -6 route show table all"),
+            ruleset: ruleset(),
+            files,
+        }
+    }
+}
+
+pub(crate) fn name(text: &str) -> InterfaceName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn subnet(text: &str) -> Subnet {
+    text.parse().unwrap()
+}
+
+fn id(number: u8) -> Id {
+    Id::new([number; 32])
+}
+
+/// A bridge network `10.N.0.0/24`, `fd00:N::/64`.
+pub(crate) fn network(number: u8) -> Network {
+    Network {
+        id: id(number),
+        name: format!("net{number}").parse().unwrap(),
+        driver: Driver::Bridge,
+        pools: vec![
+            Pool {
+                subnet: subnet(&format!("10.{number}.0.0/24")),
+                gateway: ip(&format!("10.{number}.0.1")),
+            },
+            Pool {
+                subnet: subnet(&format!("fd00:{number}::/64")),
+                gateway: ip(&format!("fd00:{number}::1")),
+            },
+        ],
+        bridge: Some(BridgeDevice {
+            name: name(&format!("br{number}")),
+            mac: mac(number, 1),
+            mtu: 1400,
+        }),
+        internal: false,
+        masquerade: true,
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        created: 0,
+    }
+}
+
+pub(crate) fn mac(network: u8, host: u8) -> MacAddress {
+    MacAddress::local([2, 0, 0, 0, network, host])
+}
+
+/// The endpoint with the address `.host` of a [`network`].
+pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint {
+    let number: u8 = network.name.as_str()[3..].parse().unwrap();
+    Endpoint {
+        id: id(host),
+        network: network.id.clone(),
+        container: id(host),
+        interface: name("eth0"),
+        host_interface: name(&format!("veth{number}x{host}")),
+        mac: mac(number, host),
+        addresses: network
+            .pools
+            .iter()
+            .map(|pool| InterfaceAddress {
+                address: pool.subnet.nth(host.into()).unwrap(),
+                prefix: pool.subnet.prefix(),
+            })
+            .collect(),
+        gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
+        ports: ports.iter().map(|text| published(text)).collect(),
+    }
+}
+
+fn published(text: &str) -> PublishedPort {
+    let request: zdocker_net::ports::PortRequest = text.parse().unwrap();
+    PublishedPort {
+        host_ip: request.host_ip,
+        host_port: request.host_port.unwrap(),
+        container_port: request.container_port,
+        protocol: request.protocol,
+    }
+}
+
+/// What makes the host ready for networks; it is never taken back.
+pub(crate) fn prepare_host() -> Vec<Op> {
+    let on = |key: &str| Op::SetSysctl {
+        key: key.to_owned(),
+        value: "1".to_owned(),
+    };
+    vec![
+        on("net/ipv4/ip_forward"),
+        on("net/ipv6/conf/all/forwarding"),
+        Op::LoadFirewall,
+    ]
+}
+
+pub(crate) fn create(network: &Network) -> Vec<Op> {
+    let bridge = network.bridge.clone().unwrap();
+    let mut ops = vec![
+        Op::AddElements(network_elements(network)),
+        Op::CreateBridge {
+            name: bridge.name.clone(),
+            mac: bridge.mac,
+            mtu: bridge.mtu,
+        },
+    ];
+    let gateways = network.pools.iter().map(|pool| (pool.gateway, pool.subnet.prefix()));
+    let link_local = (IpAddr::V6(bridge.mac.link_local()), 64);
+    ops.extend(gateways.chain([link_local]).map(|(address, prefix)| Op::AddAddress {
+        place: Place::Host,
+        link: bridge.name.clone(),
+        address,
+        prefix,
+    }));
+    ops.push(Op::SetUp {
+        place: Place::Host,
+        link: bridge.name,
+    });
+    ops
+}
+
+pub(crate) fn delete(network: &Network) -> Vec<Op> {
+    let bridge = network.bridge.clone().unwrap();
+    vec![
+        Op::DeleteElements(network_elements(network)),
+        Op::DeleteLink { name: bridge.name },
+    ]
+}
+
+pub(crate) fn namespace_path(directory: &Path, endpoint: &Endpoint) -> NamespacePath {
+    NamespacePath(directory.join(endpoint.host_interface.as_str()).display().to_string())
+}
+
+fn udp_ports(endpoint: &Endpoint) -> Vec<u16> {
+    let udp = endpoint
+        .ports
+        .iter()
+        .filter(|port| port.protocol == zdocker_net::ports::Protocol::Udp);
+    udp.map(|port| port.host_port).collect()
+}
+
+pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -> Vec<Op> {
+    let path = namespace_path(directory, endpoint);
+    let bridge = network.bridge.clone().unwrap();
+    let place = Place::Namespace(path.clone());
+    let link = endpoint.interface.clone();
+    let mut ops = vec![
+        Op::CreateNamespace { path: path.clone() },
+        Op::AddElements(endpoint_elements(network, endpoint)),
+        Op::CreateVeth {
+            host: endpoint.host_interface.clone(),
+            bridge: bridge.name,
+            namespace: path,
+            peer: link.clone(),
+            mac: endpoint.mac,
+            mtu: bridge.mtu,
+            hairpin: true,
+        },
+    ];
+    let link_local = InterfaceAddress {
+        address: IpAddr::V6(endpoint.mac.link_local()),
+        prefix: 64,
+    };
+    ops.extend(
+        endpoint
+            .addresses
+            .iter()
+            .chain([&link_local])
+            .map(|address| Op::AddAddress {
+                place: place.clone(),
+                link: link.clone(),
+                address: address.address,
+                prefix: address.prefix,
+            }),
+    );
+    ops.push(Op::SetUp {
+        place: place.clone(),
+        link: link.clone(),
+    });
+    ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
+        place: place.clone(),
+        destination: Subnet::default_route(Family::of(*gateway)),
+        via: *gateway,
+        link: link.clone(),
+    }));
+    ops.push(Op::ForgetUdpFlows {
+        ports: udp_ports(endpoint),
+    });
+    ops
+}
+
+pub(crate) fn detach(directory: &Path, network: &Network, endpoint: &Endpoint) -> Vec<Op> {
+    vec![
+        Op::DeleteElements(endpoint_elements(network, endpoint)),
+        Op::ForgetUdpFlows {
+            ports: udp_ports(endpoint),
+        },
+        Op::DeleteNamespace {
+            path: namespace_path(directory, endpoint),
+        },
+    ]
+}
+
+/// What takes an endpoint away at once; [`detach`] leaves the interface to the kernel.
+pub(crate) fn detach_and_wait(directory: &Path, network: &Network, endpoint: &Endpoint) -> Vec<Op> {
+    let mut ops = detach(directory, network, endpoint);
+    ops.push(Op::DeleteLink {
+        name: endpoint.host_interface.clone(),
+    });
+    ops
+}

@@ -1,0 +1,159 @@
+//! What we load by netlink is what `nft` would load.
+
+mod common;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use common::{endpoint, json, network, on_a_host, ruleset};
+use zdocker_host::Kernel;
+use zdocker_net::firewall::{Element, RULESET, endpoint_elements, network_elements};
+use zdocker_net::op::Op;
+
+fn nft(text: &str) {
+    let mut nft = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    nft.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(nft.wait().unwrap().success(), "{text}");
+}
+
+fn apply(ops: &[Op]) -> Vec<Op> {
+    Kernel::new().apply(ops, &mut |_, _| {}).unwrap()
+}
+
+/// Elements of every kind, also at the ends of the address space.
+fn elements() -> Vec<Element> {
+    let mut network = network(7);
+    network.internal = true;
+    let mut elements = network_elements(&network);
+    network.internal = false;
+    elements.extend(
+        network_elements(&network)
+            .into_iter()
+            .filter(|e| matches!(e, Element::Masquerade(_))),
+    );
+    let ports = ["8080:80", "53:5353/udp", "192.0.2.1:443:8443", "[2001:db8::1]:443:8443"];
+    elements.extend(endpoint_elements(&network, &endpoint(&network, 2, &ports)));
+    for text in ["255.255.255.0/24", "0.0.0.0/8", "ffff::/16", "203.0.113.7/32"] {
+        let subnet = common::subnet(text);
+        elements.extend([Element::Masquerade(subnet), Element::Same(subnet)]);
+    }
+    elements
+}
+
+#[test]
+fn the_bytes_load_what_the_text_loads() {
+    let by_text = on_a_host(|| {
+        nft(RULESET);
+        ruleset()
+    });
+    let by_bytes = on_a_host(|| {
+        apply(&[Op::LoadFirewall]);
+        ruleset()
+    });
+    assert!(by_text.len() > 40);
+    for (text, bytes) in by_text.iter().zip(&by_bytes) {
+        assert_eq!(text, bytes);
+    }
+    assert_eq!(by_text.len(), by_bytes.len());
+}
+
+#[test]
+fn loading_twice_and_mending_half() {
+    on_a_host(|| {
+        apply(&[Op::LoadFirewall, Op::LoadFirewall]);
+        let whole = ruleset();
+        apply(&[Op::LoadFirewall]);
+        assert_eq!(ruleset(), whole);
+        for table in ["inet", "bridge"] {
+            common::sh(&format!("nft delete table {table} zdocker"));
+            apply(&[Op::LoadFirewall]);
+            let mut mended = ruleset();
+            let mut expected = whole.clone();
+            for objects in [&mut mended, &mut expected] {
+                objects.sort_by_key(ToString::to_string);
+            }
+            assert_eq!(mended, expected);
+        }
+    });
+}
+
+#[test]
+fn elements_are_those_of_the_printed_commands() {
+    let elements = elements();
+    let by_text = on_a_host(|| {
+        nft(RULESET);
+        common::sh(&Op::AddElements(elements.clone()).to_string());
+        ruleset()
+    });
+    on_a_host(|| {
+        apply(&[Op::LoadFirewall]);
+        let empty = ruleset();
+        let undo = apply(&[Op::AddElements(elements.clone())]);
+        for (text, bytes) in by_text.iter().zip(&ruleset()) {
+            assert_eq!(text, bytes);
+        }
+        // The printed command and our own deletion are each the inverse of adding.
+        assert_eq!(undo, [Op::DeleteElements(elements.clone())]);
+        common::sh(&undo[0].to_string());
+        assert_eq!(ruleset(), empty);
+        apply(&[Op::AddElements(elements.clone()), Op::DeleteElements(elements.clone())]);
+        assert_eq!(ruleset(), empty);
+    });
+}
+
+#[test]
+fn many_elements_go_in_one_transaction() {
+    on_a_host(|| {
+        let publish = |port: u16| Element::PublishAny {
+            protocol: zdocker_net::ports::Protocol::Tcp,
+            port,
+            to: "[fd00::5]:80".parse().unwrap(),
+        };
+        let elements: Vec<Element> = (1..=20_000).map(publish).collect();
+        let mut kernel = Kernel::new();
+        kernel
+            .apply(&[Op::LoadFirewall, Op::AddElements(elements.clone())], &mut |_, _| {})
+            .unwrap();
+        let count = |set: &str| {
+            let listed = json(&format!("nft -j list map inet zdocker {set}"));
+            listed["nftables"][1]["map"]["elem"].as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(count("pub6any"), 20_000);
+
+        // One of them is there already: none of the others is added.
+        let more: Vec<Element> = (20_000..=20_100).map(publish).collect();
+        let error = kernel.apply(&[Op::AddElements(more)], &mut |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains("File exists"), "{error}");
+        assert_eq!(count("pub6any"), 20_000);
+
+        // Some are gone already: the others are deleted.
+        let gone = Op::DeleteElements(elements[100..110].to_vec());
+        assert!(kernel.remove(&[gone], &mut |_, _| {}).is_empty());
+        assert!(
+            kernel
+                .remove(&[Op::DeleteElements(elements.clone())], &mut |_, _| {})
+                .is_empty()
+        );
+        assert_eq!(count("pub6any"), 0);
+        assert!(
+            kernel
+                .remove(&[Op::DeleteElements(elements)], &mut |_, _| {})
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn elements_of_a_table_that_is_gone_are_gone() {
+    on_a_host(|| {
+        assert!(
+            Kernel::new()
+                .remove(&[Op::DeleteElements(elements())], &mut |_, _| {})
+                .is_empty()
+        )
+    });
+}
