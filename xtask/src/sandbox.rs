@@ -1,8 +1,8 @@
 //! A throw-away machine to try things in: network, mounts, processes and data folders of its own, gone without a trace
 //! when the program in it ends, however it ends.
 //!
-//! It is made of Linux namespaces. What runs in it sees this machine's files, an empty `/run`, no links but `lo`, and no
-//! processes but its own. The namespace of processes is what makes the end certain: its first process takes all the
+//! It is made of Linux namespaces. What runs in it sees this machine's files, an empty `/run`, no links but `lo`, and
+//! no processes but its own. The namespace of processes is what makes the end certain: its first process takes all the
 //! others with it, and with the last process the other namespaces go.
 
 use std::fs;

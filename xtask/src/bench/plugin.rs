@@ -58,8 +58,8 @@ pub(super) trait Plugin {
     fn detach(&self, endpoint: &Endpoint) -> Result<Duration>;
 }
 
-/// What else is on the host, and what is attached. One other container is always there: the first one of a network makes
-/// some plugins create the bridge, the last one makes them remove it.
+/// What else is on the host, and what is attached. One other container is always there: the first one of a network
+/// makes some plugins create the bridge, the last one makes them remove it.
 struct Case {
     words: &'static str,
     /// Ports that another container has published before.

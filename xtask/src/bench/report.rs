@@ -50,11 +50,11 @@ fn method(results: &Results) -> String {
         "This was a full run."
     };
     format!(
-        "{run} Everything ran side by side on one machine, each contestant in a network namespace of its own that stands \
-         for a host. Times are medians with the range that holds the middle eight of ten; the last column says how many \
-         times what zdocker needs it is. Attaching is into a network namespace that exists, with one other container on \
-         the network unless the row says otherwise; many ports are every second port, so that nobody can publish them \
-         as one range. A contestant that needed more than a minute for one step is not measured."
+        "{run} Everything ran side by side on one machine, each contestant in a network namespace of its own that \
+         stands for a host. Times are medians with the range that holds the middle eight of ten; the last column says \
+         how many times what zdocker needs it is. Attaching is into a network namespace that exists, with one other \
+         container on the network unless the row says otherwise; many ports are every second port, so that nobody can \
+         publish them as one range. What took more than a minute for one step is not measured."
     )
 }
 
