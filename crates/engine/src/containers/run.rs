@@ -178,6 +178,8 @@ impl Engine {
 
     /// Makes all that the container's first process needs.
     fn prepare(&mut self, recorded: &Recorded, paths: &ContainerPaths) -> Result<(), EngineError> {
+        let namespaces = self.namespaces_dir();
+        std::fs::create_dir_all(&namespaces).map_err(EngineError::io("create", namespaces))?;
         let plan = self.plug_in_plan(recorded);
         self.apply(&plan)?;
         rootfs::mount(&recorded.spec.rootfs, paths)?;

@@ -43,6 +43,8 @@ pub(super) fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode> {
     match attachment.relay(request.tty)? {
         AttachEnd::Exited(status) => Ok(container::exit_code(status.code)),
         AttachEnd::Detached => Ok(ExitCode::SUCCESS),
+        // As a shell has it for a command that a signal ended.
+        AttachEnd::Interrupted(signal) => Ok(container::exit_code(128 + signal)),
     }
 }
 
