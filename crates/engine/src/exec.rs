@@ -105,10 +105,8 @@ pub fn exec(
             wait(pid).map_err(failed("wait for the process"))
         };
     }
-    let socket = paths
-        .run_dir()
-        .join(format!("exec-{}.sock", std::process::id()));
-    let socket = ConsoleSocket::bind(socket).map_err(failed("make a terminal"))?;
+    let name = format!("exec-{}.sock", std::process::id());
+    let socket = ConsoleSocket::bind(&paths.run_dir(), &name).map_err(failed("make a terminal"))?;
     let stdio = ProcessStdio::Terminal {
         console_socket: socket.path().to_owned(),
     };

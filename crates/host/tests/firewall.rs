@@ -1,5 +1,7 @@
 //! What we load by netlink is what `nft` would load.
 
+#![allow(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 mod common;
 
 use std::io::Write;

@@ -68,7 +68,8 @@ pub enum Op {
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
         hairpin: bool,
     },
-    /// Give an interface an address; in IPv6 without duplicate address detection.
+    /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
+    /// detection.
     AddAddress {
         /// Where the interface is.
         place: Place,
@@ -218,8 +219,8 @@ impl fmt::Display for Op {
                 let path = Quoted(&namespace.0);
                 write!(
                     f,
-                    "ip link add {host} mtu {mtu} master {bridge} up type veth \
-                     peer name {peer} address {mac} mtu {mtu} netns {path}\n\
+                    "ip link add {host} mtu {mtu} numtxqueues 1 numrxqueues 1 master {bridge} up type veth \
+                     peer name {peer} address {mac} mtu {mtu} numtxqueues 1 numrxqueues 1 netns {path}\n\
                      ip link set {host} addrgenmode none\n\
                      nsenter --net={path} ip link set {peer} addrgenmode none"
                 )?;
@@ -235,12 +236,12 @@ impl fmt::Display for Op {
                 address,
                 prefix,
             } => {
-                let nodad = if Family::of(*address) == Family::V6 {
-                    " nodad"
-                } else {
-                    ""
+                let more = match Family::of(*address) {
+                    Family::V4 if *prefix < 31 => " brd +",
+                    Family::V4 => "",
+                    Family::V6 => " nodad",
                 };
-                write!(f, "{}ip address add {address}/{prefix} dev {link}{nodad}", at(place))
+                write!(f, "{}ip address add {address}/{prefix} dev {link}{more}", at(place))
             }
             Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
             Op::AddRoute {

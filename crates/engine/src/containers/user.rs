@@ -12,7 +12,8 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// The groups that name the user as member, when no group was asked for.
+    /// The primary group, and the groups that name the user as member when no group was asked for. The primary one is
+    /// among them so that a file's rights for it cannot be evaded by giving it up (CVE-2022-36109).
     pub supplementary: Vec<u32>,
     /// The home directory, `/` when unknown.
     pub home: String,
@@ -71,10 +72,9 @@ fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, UserError> {
     let Some(wanted) = wanted_group else {
         let member =
             |entry: &Group| !name.is_empty() && entry.members.split(',').any(|one| one == name);
-        let supplementary = groups(group)
-            .filter(member)
-            .map(|entry| entry.gid)
-            .collect();
+        let memberships = groups(group).filter(member).map(|entry| entry.gid);
+        let mut supplementary = vec![gid];
+        supplementary.extend(memberships.filter(|more| *more != gid));
         return Ok(User {
             uid,
             gid,
@@ -90,7 +90,7 @@ fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, UserError> {
     Ok(User {
         uid,
         gid,
-        supplementary: Vec::new(),
+        supplementary: vec![gid],
         home,
     })
 }
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn users_and_groups_by_name_and_number() {
-        check("", 0, 0, &[], "/root");
-        check("web", 1000, 1001, &[29, 44], "/home/web");
-        check("1000", 1000, 1001, &[29, 44], "/home/web");
-        check("web:audio", 1000, 29, &[], "/home/web");
-        check("4321", 4321, 0, &[], "/");
-        check("4321:99", 4321, 99, &[], "/");
-        check(":29", 0, 29, &[], "/root");
-        check("web:", 1000, 1001, &[29, 44], "/home/web");
-        check("12", 7, 8, &[], "/");
+        check("", 0, 0, &[0], "/root");
+        check("web", 1000, 1001, &[1001, 29, 44], "/home/web");
+        check("1000", 1000, 1001, &[1001, 29, 44], "/home/web");
+        check("web:audio", 1000, 29, &[29], "/home/web");
+        check("4321", 4321, 0, &[0], "/");
+        check("4321:99", 4321, 99, &[99], "/");
+        check(":29", 0, 29, &[29], "/root");
+        check("web:", 1000, 1001, &[1001, 29, 44], "/home/web");
+        check("12", 7, 8, &[8], "/");
     }
 
     #[test]

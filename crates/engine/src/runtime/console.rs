@@ -13,23 +13,36 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 pub(crate) struct ConsoleSocket {
     path: PathBuf,
     listener: UnixListener,
+    /// Its directory, which is kept open as [`Self::path`] leads through it.
+    _directory: File,
 }
 
 impl ConsoleSocket {
-    /// Listens at `path`.
-    pub(crate) fn bind(path: PathBuf) -> io::Result<Self> {
-        let listener = bind(&path)?;
+    /// Listens as `name` in `directory`.
+    pub(crate) fn bind(directory: &Path, name: &str) -> io::Result<Self> {
+        let directory = File::open(directory)?;
+        let path = format!(
+            "/proc/{}/fd/{}/{name}",
+            std::process::id(),
+            directory.as_raw_fd()
+        );
+        let listener = UnixListener::bind(&path)?;
         // A runtime that has done its work has connected: there is nothing to wait for.
         listener.set_nonblocking(true)?;
-        Ok(Self { path, listener })
+        Ok(Self {
+            path: path.into(),
+            listener,
+            _directory: directory,
+        })
     }
 
+    /// A path that is short enough for the address of a socket, also in other processes.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The terminal that the runtime has sent.
-    pub(crate) fn receive(self) -> io::Result<OwnedFd> {
+    pub(crate) fn receive(&self) -> io::Result<OwnedFd> {
         let (connection, _) = self.listener.accept()?;
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let mut data = [0; 4096];

@@ -12,13 +12,14 @@ use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Process, 
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
-use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
-};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use rustix::fs::{Access, access};
 use rustix::pipe::PipeFlags;
 
 use super::RuntimeError;
+
+/// How many signals there are (asm-generic/signal.h).
+const SIGNALS: libc::c_int = 64;
 
 /// Replaces the container's init process, or an exec'd one, by the user's command.
 #[derive(Clone)]
@@ -139,13 +140,20 @@ fn command(spec: &Spec) -> Option<(&Process, &str)> {
     Some((process, process.args().as_ref()?.first()?))
 }
 
-/// Every signal as a new process expects it: the shim blocks some, and Rust ignores SIGPIPE.
+/// Every signal as a new process expects it: the shim blocks some, Rust ignores SIGPIPE, and callers may ignore any.
 fn reset_signals() -> io::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
-            // SAFETY: no handler of ours is installed; this only puts defaults back.
-            unsafe { sigaction(signal, &default) }?;
+    for signal in 1..=SIGNALS {
+        // SAFETY: all zeroes are the kernel's `struct sigaction` of the default action, and 8 the size of its mask;
+        // the C library's own function refuses some signals. SIGKILL and SIGSTOP are refused, being default for ever.
+        unsafe {
+            let default = [0u64; 4];
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &default,
+                std::ptr::null::<u64>(),
+                8usize,
+            );
         }
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;

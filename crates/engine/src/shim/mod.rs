@@ -130,7 +130,7 @@ impl Launcher {
 
 /// The whole life of a shim process, whose standard input is the connection to its launcher. `on_end` is called once,
 /// when the container has ended, or its launcher died before it could start, and before attached clients are told.
-/// Neither it nor anything before may start threads.
+/// Call it first thing: descriptors that are open are closed. Neither it nor anything before may start threads.
 ///
 /// # Errors
 /// When the shim cannot do its work; the launcher knows if it can be told.
@@ -164,8 +164,13 @@ pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
     server.dismiss(status).map_err(failed("end"))
 }
 
-/// The launcher's socket, which is our standard input, out of the container's way.
+/// The launcher's socket, which is our standard input, out of the container's way. Whatever else the launcher has had
+/// open, by mistake or from its own caller (a pipe, a lock), must not stay open as long as the container runs.
 fn take_launcher() -> io::Result<UnixStream> {
+    // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor above standard error.
+    if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(UnixStream::from(socket))
@@ -217,8 +222,7 @@ fn try_start(
     let paths = &request.paths;
     let log = ContainerLog::open(&paths.log()).map_err(failed)?;
     let listener = listen(paths).map_err(failed)?;
-    let (pending, theirs) =
-        Pending::new(request, paths.run_dir().join("console.sock")).map_err(failed)?;
+    let (pending, theirs) = Pending::new(request, &paths.run_dir()).map_err(failed)?;
     let pid = runtime.create(theirs)?;
     let stdio = pending.ready().map_err(failed)?;
     let init = ProcessRef::of(pid.as_raw()).map_err(failed)?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 
 use rustix::pipe::PipeFlags;
 
@@ -34,12 +34,9 @@ pub(super) enum Pending {
 
 impl Pending {
     /// The shim's side and the runtime's side.
-    pub(super) fn new(
-        request: &StartRequest,
-        console: PathBuf,
-    ) -> io::Result<(Self, ProcessStdio)> {
+    pub(super) fn new(request: &StartRequest, run_dir: &Path) -> io::Result<(Self, ProcessStdio)> {
         if request.tty {
-            let socket = ConsoleSocket::bind(console)?;
+            let socket = ConsoleSocket::bind(run_dir, "console.sock")?;
             let stdio = ProcessStdio::Terminal {
                 console_socket: socket.path().to_owned(),
             };

@@ -31,6 +31,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// write-ahead log is recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Pages that the write-ahead log may grow to before it is copied into the database. Every process that opens the records
+/// reads the whole log; copying it waits for the disk. A `run` writes about 20 pages.
+const LOG_PAGES: u32 = 100;
+
 /// Why the records could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -127,7 +131,9 @@ impl Store {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // The last one to close the database would otherwise copy the log into it and wait for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")?;
+        connection.execute_batch(&format!(
+            "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
+        ))?;
         let mut store = Store {
             connection,
             lock_path: root.join("lock"),

@@ -1,6 +1,7 @@
 //! What the tests share: a throw-away host, a network with one endpoint, and looking at what the kernel has.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is the test's")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -79,8 +80,8 @@ pub(crate) fn ruleset() -> Vec<Value> {
     objects.retain(|object| object.get("metainfo").is_none());
     // Elements come in the order of the kernel's hash tables, which is another each time.
     for object in &mut objects {
-        for elements in ["set", "map"].iter().filter_map(|kind| Some(*kind).map(str::to_owned)) {
-            if let Some(Value::Array(list)) = object.get_mut(&elements).and_then(|set| set.get_mut("elem")) {
+        for kind in ["set", "map"] {
+            if let Some(Value::Array(list)) = object.get_mut(kind).and_then(|set| set.get_mut("elem")) {
                 list.sort_by_key(Value::to_string);
             }
         }
