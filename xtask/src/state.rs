@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::{cgroups, process};
 
-/// Everything found, by kind: links, addresses, firewall tables, mounts, processes, control groups.
+/// Everything found, by kind: links, routes, firewall entries, mounts, processes, control groups.
 #[derive(PartialEq)]
 pub(crate) struct State {
     found: BTreeMap<&'static str, Vec<String>>,
@@ -28,10 +28,7 @@ impl State {
             "routes",
             lines(process::capture(Command::new("ip").args(["-4", "route"]))?),
         );
-        found.insert(
-            "firewall tables",
-            lines(process::capture(Command::new("nft").args(["list", "tables"]))?),
-        );
+        found.insert("firewall entries", firewall()?);
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         found.insert(
             "mounts",
@@ -97,6 +94,34 @@ fn processes() -> Result<Vec<String>> {
         }
     }
     Ok(list)
+}
+
+/// What the firewall has, but for the fixed part of zdocker's own tables: every rule of others, and all that is in sets
+/// and maps. Stateless, because counters change without anybody changing the firewall.
+fn firewall() -> Result<Vec<String>> {
+    let text = process::capture(Command::new("nft").args(["--json", "--stateless", "list", "ruleset"]))?;
+    let ruleset: serde_json::Value = serde_json::from_str(&text)?;
+    let mut entries = Vec::new();
+    for object in ruleset["nftables"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|object| object.as_object())
+    {
+        for (kind, content) in object {
+            let fixed = content["table"] == "zdocker" || (kind == "table" && content["name"] == "zdocker");
+            for element in content["elem"].as_array().into_iter().flatten() {
+                entries.push(format!("{} {}: {element}", content["table"], content["name"]));
+            }
+            if !fixed && kind != "metainfo" {
+                entries.push(format!(
+                    "{kind} {} {} {}",
+                    content["table"], content["name"], content["expr"]
+                ));
+            }
+        }
+    }
+    Ok(entries)
 }
 
 /// The control groups of containers.

@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("not as it was before; new on this machine:\n  {}", extra.join("\n  "));
     }
     println!(
-        "Links, routes, firewall tables, mounts, control groups: as they were. {} is gone.",
+        "Links, routes, firewall, mounts, control groups: as they were. {} is gone.",
         path.display()
     );
     if !status.success() {

@@ -1,7 +1,7 @@
 //! Showing a command: what it is for in words, what is typed, what it says, how long it took.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,9 @@ pub(super) enum Place {
     /// On the machine that stands for the rest of the world.
     Outside,
 }
+
+/// How much of a fetched page is shown.
+const LINES_OF_A_PAGE: usize = 2;
 
 /// Runs the steps, with zdocker's records in a folder of their own.
 pub(super) struct Stage {
@@ -41,7 +44,8 @@ impl Stage {
     /// Shows a command that must succeed and returns what it wrote to standard output.
     pub(super) fn show(&self, words: &str, place: Place, line: &[&str]) -> Result<String> {
         let (output, took) = self.perform(words, place, line)?;
-        print_output(&output);
+        let is_page = line.contains(&"wget") && output.status.success();
+        print_output(&output, if is_page { LINES_OF_A_PAGE } else { usize::MAX });
         println!("   \x1b[2m{}\x1b[0m", in_milliseconds(took));
         if !output.status.success() {
             bail!("this step failed: `{}` {}", typed(line), process::ending(output.status));
@@ -67,7 +71,7 @@ impl Stage {
     /// Shows a command that must be refused or find no way.
     pub(super) fn refuse(&self, words: &str, place: Place, line: &[&str]) -> Result<()> {
         let (output, took) = self.perform(words, place, line)?;
-        print_output(&output);
+        print_output(&output, usize::MAX);
         println!(
             "   \x1b[2m{}, {}, as it should\x1b[0m",
             in_milliseconds(took),
@@ -96,8 +100,16 @@ impl Stage {
         };
         println!("   \x1b[36m{prompt} {}\x1b[0m", typed(line));
         let mut command = self.command(place, line);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let start = Instant::now();
-        let output = command.output().with_context(|| process::not_started(&command))?;
+        let mut child = command.spawn().with_context(|| process::not_started(&command))?;
+        // Held open, as a silent person at a keyboard would.
+        let keyboard = child.stdin.take();
+        let output = child.wait_with_output()?;
+        drop(keyboard);
         Ok((output, start.elapsed()))
     }
 
@@ -130,10 +142,16 @@ fn typed(line: &[&str]) -> String {
         .join(" ")
 }
 
-fn print_output(output: &Output) {
+/// Shows what a command said, cut short where it is long prose.
+fn print_output(output: &Output, most: usize) {
     for stream in [&output.stdout, &output.stderr] {
-        for line in String::from_utf8_lossy(stream).lines() {
+        let text = String::from_utf8_lossy(stream);
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().take(most) {
             println!("   {}", line.trim_end());
+        }
+        if lines.len() > most {
+            println!("   ... and {} more lines", lines.len() - most);
         }
     }
 }

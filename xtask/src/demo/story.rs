@@ -21,7 +21,7 @@ const CREATE: &[&str] = &[
     "192.168.1.0/24",
     "mynet",
 ];
-const SERVE: &[&str] = &["busybox", "httpd", "-f", "-p", "80", "-h", "/usr/share"];
+const SERVE: &[&str] = &["busybox", "httpd", "-f", "-v", "-p", "80", "-h", "/usr/share"];
 const RUN_WEB: &[&str] = &[
     "run", "-d", "--name", "web", "--net", "mynet", "-p", "8080:80", "--rootfs", "/", "--",
 ];
@@ -138,7 +138,7 @@ fn neighbour(stage: &Stage, address: &str) -> Result<()> {
         &[
             "script",
             "-qec",
-            "$ZDOCKER run --rm -it --net mynet --rootfs / -- sh -c 'tty; ip addr'",
+            "stty cols 120 rows 30; $ZDOCKER run --rm -it --net mynet --rootfs / -- sh -c 'tty; ip addr'",
             "/dev/null",
         ],
     )?;
@@ -205,7 +205,10 @@ fn look_around(stage: &Stage) -> Result<()> {
 
 fn remove(stage: &Stage) -> Result<()> {
     heading("Removing everything");
-    stage.zdocker("Stop both containers,", &["stop", "web", "local"])?;
+    stage.zdocker(
+        "Stop both containers (this server does not listen to the request to end, so it is killed after a second),",
+        &["stop", "--time", "1", "web", "local"],
+    )?;
     stage.zdocker("remove them,", &["rm", "web", "local"])?;
     stage.zdocker("and the networks.", &["network", "rm", "mynet", "other"])?;
     Ok(())
@@ -219,6 +222,7 @@ fn nothing_left(before: &State) -> Result<()> {
     if !extra.is_empty() {
         bail!("zdocker left behind:\n  {}", extra.join("\n  "));
     }
-    println!("Nothing is left of it: no link, route, firewall table, mount, process or control group.");
+    println!("No link, route, firewall entry, mount, process or control group is left. What stays, once for the");
+    println!("whole host: IP forwarding is on, and zdocker's two firewall tables have their fixed rules and no entry.");
     Ok(())
 }
