@@ -9,7 +9,7 @@ use crate::{apt, process};
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Passed on to `cargo test --workspace`, for instance `-p zdocker-net` or `-- --nocapture`
+    /// Passed on to `cargo test`, for instance `-p zdocker-net` or `-- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo_test: Vec<String>,
 }
@@ -27,17 +27,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     check("fmt", &["--all", "--check"]).context("run `cargo fmt --all`")?;
     check("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"])?;
     let mut test = process::cargo();
-    // A choice of packages given by the caller replaces the whole workspace.
-    let chosen = arguments
-        .cargo_test
-        .iter()
-        .any(|word| word.starts_with("-p") || word.starts_with("--package"));
-    test.arg("test")
-        .args((!chosen).then_some("--workspace"))
-        .args(&arguments.cargo_test);
+    test.arg("test").args(cargo_test_arguments(&arguments.cargo_test));
     println!("$ {}", process::shown(&test));
     process::run(&mut test)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The whole workspace, unless the caller chose packages.
+fn cargo_test_arguments(given: &[String]) -> Vec<String> {
+    let mut arguments = given.to_vec();
+    // Clap takes a `--` in the first place for its own.
+    if std::env::args().nth(2).is_some_and(|word| word == "--") {
+        arguments.insert(0, "--".to_owned());
+    }
+    if !arguments
+        .iter()
+        .any(|word| word.starts_with("-p") || word.starts_with("--package"))
+    {
+        arguments.insert(0, "--workspace".to_owned());
+    }
+    arguments
 }
 
 /// Runs one of cargo's checks; both are rustup components that a minimal toolchain lacks.

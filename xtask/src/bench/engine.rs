@@ -19,8 +19,6 @@ pub(super) struct Engine {
     options: Vec<String>,
     /// What says which files the container has: an image, or a folder.
     image: Vec<String>,
-    /// The names of processes that stay for as long as a container runs.
-    pub(super) helpers: &'static [&'static str],
     daemon: Option<Child>,
 }
 
@@ -109,7 +107,6 @@ pub(super) fn podman(image: &Image) -> Result<Engine> {
         program: "podman".into(),
         options: Vec::new(),
         image: vec!["bench".to_owned()],
-        helpers: &["conmon"],
         daemon: None,
     };
     engine.timed(&["import", &image.archive.to_string_lossy(), "bench"])?;
@@ -151,7 +148,6 @@ pub(super) fn docker(image: &Image) -> Result<Engine> {
         program: "docker".into(),
         options: vec!["--host".to_owned(), format!("unix://{SOCKET}")],
         image: vec!["bench".to_owned()],
-        helpers: &["containerd-shim", "docker-proxy"],
         daemon: Some(daemon),
     };
     wait_for_daemon(&mut engine)?;
@@ -191,7 +187,6 @@ pub(super) fn zdocker(binary: &Path, image: &Image) -> Result<Engine> {
             image.folder.to_string_lossy().into_owned(),
             "--".to_owned(),
         ],
-        helpers: &["zdocker"],
         daemon: None,
     };
     if call::timed(&mut engine.command(&["--version"]), b"")?.1.is_empty() {
