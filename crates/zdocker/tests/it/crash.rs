@@ -1,0 +1,263 @@
+//! Commands that are killed at each step, and what the next command makes of it.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, skipped, until};
+
+/// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
+const KERNEL: &str = "sendto,sendmsg,mount,umount2,unshare,setns,clone,clone3,fork,vfork,mkdir,unlink,rename";
+/// System calls by which a command changes its records.
+const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
+
+/// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
+fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
+    let inject = format!("inject={calls}:signal=KILL:when={number}");
+    let trace = format!("trace={calls}");
+    let mut words = vec![
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+        env!("CARGO_BIN_EXE_zdocker"),
+    ];
+    words.extend(args.split_whitespace());
+    host.program("strace", &words)
+}
+
+fn has_strace(host: &Host) -> bool {
+    let there = host.program("sh", &["-c", "command -v strace"]).status == 0;
+    if !there {
+        skipped("strace is not installed");
+    }
+    there
+}
+
+/// Kills `command` at its first, second, ... call of `calls`, until none is left; after each, `tidy` must succeed and
+/// bring the host back to what it was, and the command itself must then do its work.
+fn killed_at_each(host: &Host, calls: &str, stride: usize, command: &str, tidy: impl Fn(), undo: &str) {
+    let before = Snapshot::take(host);
+    let mut kills = 0;
+    for number in (1..).step_by(stride) {
+        let output = killed_at(host, calls, number, command);
+        tidy();
+        before.assert_same(host);
+        if output.status == 0 {
+            break;
+        }
+        assert!(number < 500, "the command never gets to its end: {output:?}");
+        kills += 1;
+    }
+    assert!(kills >= 3, "{command} was killed {kills} times only");
+    host.z(command).ok();
+    host.z(undo).ok();
+    before.assert_same(host);
+}
+
+#[test]
+fn network_create_killed_is_tidied_by_the_next_command() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create other").ok();
+    let tidy = || {
+        // Whether it came to be or not: removing it leaves nothing.
+        let removed = host.z("network rm n");
+        assert!([0, 1].contains(&removed.status), "{removed:?}");
+    };
+    let create = "network create --subnet 10.1.0.0/24 --subnet fd00:1::/64 n";
+    killed_at_each(&host, KERNEL, 1, create, tidy, "network rm n");
+}
+
+#[test]
+fn network_create_killed_is_tidied_by_repair() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create other").ok();
+    let tidy = || {
+        host.z("system check --repair").ok();
+        host.z("network rm n");
+        host.z("system check").ok();
+    };
+    killed_at_each(
+        &host,
+        RECORDS,
+        3,
+        "network create --subnet 10.1.0.0/24 n",
+        tidy,
+        "network rm n",
+    );
+}
+
+#[test]
+fn network_rm_killed_can_be_repeated() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    let before = {
+        host.z("network create other").ok();
+        Snapshot::take(&host)
+    };
+    let mut kills = 0;
+    for number in 1..500 {
+        host.z("network create --subnet 10.1.0.0/24 n").ok();
+        let output = killed_at(&host, KERNEL, number, "network rm n");
+        host.z("network rm n");
+        before.assert_same(&host);
+        if output.status == 0 {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills >= 2, "network rm was killed {kills} times only");
+}
+
+const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true";
+
+#[test]
+fn run_killed_is_tidied_by_rm() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let tidy = || {
+        let removed = host.z("rm -f c");
+        assert!([0, 1].contains(&removed.status), "{removed:?}");
+    };
+    killed_at_each(&host, KERNEL, 2, RUN, tidy, "rm -f c");
+}
+
+#[test]
+fn run_killed_is_tidied_by_repair() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let tidy = || {
+        host.z("system check --repair").ok();
+        host.z("rm -f c");
+        host.z("system check").ok();
+    };
+    killed_at_each(&host, RECORDS, 4, RUN, tidy, "rm -f c");
+}
+
+#[test]
+fn a_run_that_was_killed_can_be_repeated_at_once() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let before = Snapshot::take(&host);
+    for number in [1, 3, 5, 8, 12, 16, 20] {
+        let run = format!("run --rm --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true {number}");
+        killed_at(&host, "sendto,sendmsg", number, &run);
+        // The address and the port are not lost to the dead.
+        host.z(&run).ok();
+    }
+    host.z("system check --repair").ok();
+    let left = host.z("ps -aq").ok().stdout;
+    host.z(&format!("rm -f {}", left.replace('\n', " ")));
+    before.assert_same(&host);
+}
+
+/// The process that a container's process 1 was started by, by its number in the test's own process namespace.
+fn parent(pid: u32) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    Pid::from_raw(parent.trim().parse().unwrap())
+}
+
+#[test]
+fn a_killed_shim_leaves_a_container_that_can_be_removed() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let before = Snapshot::take(&host);
+    for repair in [false, true] {
+        let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
+        let shim = parent(c.pid);
+        let name = fs::read_to_string(format!("/proc/{shim}/cmdline")).unwrap();
+        assert!(
+            name.contains("zdocker"),
+            "the parent of the container is its shim, not {name}"
+        );
+        kill(shim, Signal::SIGKILL).unwrap();
+        until("the shim is gone", || !fs::exists(format!("/proc/{shim}")).unwrap());
+        host.z("ps -a").ok().prints(&["c"]);
+        if repair {
+            host.z("system check --repair").ok();
+            assert!(
+                !host.z("ps").ok().stdout.contains("8080"),
+                "a repaired container does not run"
+            );
+        }
+        host.z("rm -f c").ok();
+        drop(c);
+        before.assert_same(&host);
+    }
+    let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
+    let _server = Server::start(&c.net, "c", 80);
+    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+}
+
+#[test]
+fn a_container_outlives_the_command_that_started_it() {
+    let host = Host::new();
+    host.z("network create n").ok();
+    let script = "echo ready; exec busybox sleep infinity";
+    let args = [
+        "run", "--name", "c", "--net", "n", "-p", "8080:80", "--rootfs", "/", "--", "sh", "-c", script,
+    ];
+    let mut command = host.spawn(&mut host.zdocker_command(&args)).unwrap();
+    std::io::Read::read_exact(command.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    host.z("exec c true").ok();
+    host.z("ps").ok().prints(&["0.0.0.0:8080->80/tcp"]);
+    assert_eq!(host.z("logs c").ok().stdout, "ready\n");
+    host.z("stop -t 0 c").ok();
+    host.z("rm c").ok();
+}
+
+#[test]
+fn a_bridge_that_somebody_deleted_is_mended() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    host.net.ip("link del dev n");
+    host.z("system check --repair").ok();
+    let c = host.run("c", "--net n -p 8080:80");
+    let _server = Server::start(&c.net, "c", 80);
+    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+}
+
+#[test]
+fn a_firewall_that_somebody_flushed_is_mended() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let c = host.run("c", "--net n -p 8080:80");
+    let _server = Server::start(&c.net, "c", 80);
+    let elements = || {
+        Snapshot::take(&host)
+            .lines("element")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = elements();
+    host.net.nft("flush ruleset");
+    host.z("system check --repair").ok();
+    assert_eq!(elements(), before);
+    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+}

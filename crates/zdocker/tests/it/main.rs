@@ -1,0 +1,17 @@
+//! Tests of the whole program: the real binary, real containers and real traffic.
+//!
+//! Each test makes a [`harness::Host`] of its own: namespaces that stand for a machine, with an outside world behind it
+//! and roots of its own. So nothing of the machine is touched, all tests run side by side, and all that a test made is
+//! gone at its end, also when it fails. Needs root, and the programs busybox, ip and nft.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+mod bad_input;
+mod clean;
+mod concurrent;
+mod containers;
+mod crash;
+mod networks;
+mod publish;
+mod reach;
