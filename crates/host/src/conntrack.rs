@@ -67,7 +67,7 @@ impl Status {
 const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 
 /// Above so many ports, reading all UDP flows once costs less than having the kernel search for each port.
-const SEARCH_EACH: usize = 16;
+const SEARCH_EACH: usize = 32;
 
 /// Forgets the UDP flows, of both families, whose first packet went to one of these ports of this host.
 pub(crate) fn forget_udp(socket: &mut Socket, ports: &[u16]) -> Result<(), NetlinkError> {
