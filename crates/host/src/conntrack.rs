@@ -63,6 +63,9 @@ impl Status {
     }
 }
 
+/// The kernel filters one family at a time.
+const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
+
 /// Above so many ports, reading all UDP flows once costs less than having the kernel search for each port.
 const SEARCH_EACH: usize = 32;
 
@@ -94,9 +97,12 @@ fn count(socket: &mut Socket) -> Result<u32, NetlinkError> {
 fn delete_matching(socket: &mut Socket, ports: &[u16]) -> Result<bool, NetlinkError> {
     let mut requests = Requests::default();
     for port in ports {
-        for status in TO_THIS_HOST {
+        for (family, status) in FAMILIES
+            .into_iter()
+            .flat_map(|f| TO_THIS_HOST.map(|status| (f, status)))
+        {
             requests.push(CT_DELETE, 0, |m| {
-                header(m, libc::AF_UNSPEC as u8, 0);
+                header(m, family, 0);
                 write_filter(m, Some(*port));
                 m.be32(CTA_STATUS, status.value).be32(CTA_STATUS_MASK, status.mask);
             });
@@ -130,20 +136,17 @@ fn write_filter(m: &mut Writer, port: Option<u16>) {
 
 /// Reads all UDP flows, and deletes those to the ports.
 fn delete_found(socket: &mut Socket, ports: &[u16]) -> Result<(), NetlinkError> {
-    let dump = socket.dump(CT_GET, |m| {
-        header(m, libc::AF_UNSPEC as u8, 0);
-        write_filter(
-            m,
-            match ports {
-                [single] => Some(*single),
-                _ => None,
-            },
-        );
-    })?;
+    let single = if let [port] = ports { Some(*port) } else { None };
     let mut requests = Requests::default();
-    for flow in dump.objects().filter_map(|message| Flow::read(&message)) {
-        if ports.contains(&flow.port) && TO_THIS_HOST.iter().any(|wanted| wanted.matches(flow.status)) {
-            flow.push_deletion(&mut requests);
+    for family in FAMILIES {
+        let dump = socket.dump(CT_GET, |m| {
+            header(m, family, 0);
+            write_filter(m, single);
+        })?;
+        for flow in dump.objects().filter_map(|message| Flow::read(&message)) {
+            if ports.contains(&flow.port) && TO_THIS_HOST.iter().any(|wanted| wanted.matches(flow.status)) {
+                flow.push_deletion(&mut requests);
+            }
         }
     }
     // ENOENT: the flow ended meanwhile.
