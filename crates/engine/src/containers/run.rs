@@ -82,6 +82,7 @@ impl Engine {
     pub fn run(&mut self, request: &RunRequest, launch: Launch) -> Result<Started, EngineError> {
         self.settle_half_done()?;
         let (id, name, mut spec) = specify(request, &self.config.dns)?;
+        self.check_name(&name)?;
         let placement = self.place(request, true)?;
         check_ports(&request.attach.ports)?;
         spec.namespace = placement.namespace.clone();
@@ -99,6 +100,15 @@ impl Engine {
                 self.discard(&recorded.id)?;
                 Err(error)
             }
+        }
+    }
+
+    /// Refuses a name that is taken before anything is made. Two commands may pass here with one name: the record decides.
+    fn check_name(&mut self, name: &Name) -> Result<(), EngineError> {
+        let found = self.store.read(|records| records.find_containers(name.as_str()))?;
+        match found.into_iter().find(|container| container.name == *name) {
+            Some(holder) => Err(EngineError::NameTaken { name: name.to_string(), id: holder.id.short().to_owned() }),
+            None => Ok(()),
         }
     }
 

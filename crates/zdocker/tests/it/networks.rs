@@ -256,16 +256,6 @@ fn prune_removes_what_nobody_uses() {
 }
 
 #[test]
-fn prune_asks_first() {
-    let host = Host::new();
-    host.z("network create idle").ok();
-    host.zdocker_fed(&["network", "prune"], "n\n");
-    host.z("network inspect idle").ok();
-    host.zdocker_fed(&["network", "prune"], "y\n").ok();
-    host.z("network inspect idle").exits(1);
-}
-
-#[test]
 fn dry_run_shows_the_commands_and_changes_nothing() {
     let host = Host::new();
     // The records are there from now on.

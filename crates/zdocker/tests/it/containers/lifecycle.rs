@@ -92,7 +92,7 @@ fn kill_sends_the_signal() {
     ends_with(&host, "a", 9);
     host.z("kill a").exits(1).says(&["a", "not running"]);
     host.run("b", "");
-    host.z("kill --signal SIGNONSENSE b").exits(1).says(&["SIGNONSENSE"]);
+    assert_ne!(host.z("kill --signal SIGNONSENSE b").says(&["SIGNONSENSE"]).status, 0);
     host.z("kill b").ok();
     ends_with(&host, "b", 137);
 }

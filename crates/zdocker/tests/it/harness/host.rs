@@ -34,7 +34,7 @@ pub(crate) struct Host {
     mounts: Arc<OwnedFd>,
     cgroup: Arc<OwnedFd>,
     processes: OwnedFd,
-    cgroups: Vec<PathBuf>,
+    cgroups: ControlGroups,
     directory: TempDir,
 }
 
@@ -45,7 +45,7 @@ impl Host {
         let outside = outside::connect_outside(&net);
         let directory = tempfile::Builder::new().prefix("zdocker-test-").tempdir().unwrap();
         let cgroups = make_cgroups();
-        let init = start_init(&cgroups);
+        let init = start_init(&cgroups.0);
         let namespace =
             |kind: &str| -> OwnedFd { File::open(format!("/proc/{}/ns/{kind}", init.id())).unwrap().into() };
         Host {
@@ -94,7 +94,7 @@ impl Host {
 
     /// The control groups that are the roots of the host's hierarchies.
     pub(crate) fn cgroups(&self) -> &[PathBuf] {
-        &self.cgroups
+        &self.cgroups.0
     }
 
     /// A command to be run with [`Host::spawn`]; its standard streams are pipes.
@@ -176,13 +176,21 @@ impl Drop for Host {
         // itself started have been waited for.
         let _ = self.init.kill();
         let ended = within(PATIENCE, || self.init.try_wait().is_ok_and(|status| status.is_some()));
-        let cgroups = &self.cgroups;
-        let removed = within(PATIENCE, || cgroups.iter().all(|cgroup| remove_cgroup(cgroup).is_ok()));
         // A second panic would end the whole test program without a word about the first.
         assert!(thread::panicking() || ended, "the processes of the host do not end");
+    }
+}
+
+/// The control groups that are the roots of a host's hierarchies; removed when dropped.
+struct ControlGroups(Vec<PathBuf>);
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        let removed = within(PATIENCE, || self.0.iter().all(|cgroup| remove_cgroup(cgroup).is_ok()));
         assert!(
             thread::panicking() || removed,
-            "the host's control groups cannot be removed: {cgroups:?}"
+            "control groups cannot be removed: {:?}",
+            self.0
         );
     }
 }
@@ -197,7 +205,7 @@ fn show(command: &Command) -> String {
 }
 
 /// Makes one control group in each hierarchy of the machine.
-fn make_cgroups() -> Vec<PathBuf> {
+fn make_cgroups() -> ControlGroups {
     static HOSTS: AtomicU32 = AtomicU32::new(0);
     let number = HOSTS.fetch_add(1, Ordering::Relaxed);
     let name = format!("zdocker-test-{}-{number}", std::process::id());
@@ -207,8 +215,8 @@ fn make_cgroups() -> Vec<PathBuf> {
         let kind = kind.split(' ').next()?;
         matches!(kind, "cgroup" | "cgroup2").then(|| PathBuf::from(place.split(' ').nth(4).unwrap()))
     });
-    let cgroups = hierarchies.map(|hierarchy| hierarchy.join(&name)).collect::<Vec<_>>();
-    for cgroup in &cgroups {
+    let cgroups = ControlGroups(hierarchies.map(|hierarchy| hierarchy.join(&name)).collect());
+    for cgroup in &cgroups.0 {
         fs::create_dir(cgroup).unwrap_or_else(|e| panic!("{}: {e}", cgroup.display()));
         delegate(cgroup);
     }

@@ -31,6 +31,7 @@ pub(crate) fn connect_outside(host: &NetNs) -> NetNs {
          link set wire master lan
          addr add {OUTSIDE_V4}/24 dev lan
          addr add {OUTSIDE_V6}/64 dev lan nodad
+         addr add fe80::2/64 dev lan nodad
          link set wire up
          link set lan up",
         host.path()
@@ -39,6 +40,7 @@ pub(crate) fn connect_outside(host: &NetNs) -> NetNs {
         "link set eth0 addrgenmode none
          addr add {HOST_V4}/24 dev eth0
          addr add {HOST_V6}/64 dev eth0 nodad
+         addr add fe80::1/64 dev eth0 nodad
          link set eth0 up
          route add default via {OUTSIDE_V4}
          route add ::/0 via {OUTSIDE_V6}"
@@ -60,6 +62,7 @@ pub(crate) fn connect_neighbour(outside: &NetNs) -> NetNs {
         "link set eth0 addrgenmode none
          addr add {NEIGHBOUR_V4}/24 dev eth0
          addr add 2001:db8::3/64 dev eth0 nodad
+         addr add fe80::3/64 dev eth0 nodad
          link set eth0 up"
     ));
     neighbour

@@ -101,7 +101,11 @@ fn routes(host: &Host, lines: &mut BTreeSet<String>) {
             let shown = host.net.output("ip", &[&[family], args].concat(), "");
             // Whether a device has a carrier, which a bridge without ports has not, comes and goes by itself.
             let lasting = |line: &str| line.replace(" linkdown", "").trim_end().to_owned();
-            lines.extend(shown.lines().map(|line| format!("{what} {family} {}", lasting(line))));
+            // A router answers at the anycast address of each of its subnets (RFC 4291, section 2.6.1).
+            // The kernel joins multicast groups when it comes to it.
+            let own = |line: &&str| line.starts_with("anycast ") || line.starts_with("multicast ff00::/8 ");
+            let shown = shown.lines().filter(|line| !own(line));
+            lines.extend(shown.map(|line| format!("{what} {family} {}", lasting(line))));
         }
     }
 }
@@ -146,8 +150,11 @@ fn switches(host: &Host, lines: &mut BTreeSet<String>) {
     {
         for (path, value) in read(&format!("/proc/sys/net/{family}/conf/{scope}")) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            // Turning forwarding on also turns the acceptance of redirects off.
-            if !matches!(name.as_str(), "forwarding" | "accept_redirects" | "stable_secret") {
+            // Turning forwarding on also turns the acceptance of redirects off, and that of router advertisements is kept.
+            if !matches!(
+                name.as_str(),
+                "forwarding" | "accept_redirects" | "accept_ra" | "stable_secret"
+            ) {
                 lines.insert(format!("switch net/{family}/conf/{scope}/{name} = {}", value.trim()));
             }
         }
@@ -175,7 +182,11 @@ fn processes(host: &Host, lines: &mut BTreeSet<String>) {
 fn directories(root: &Path, directory: &Path, label: &str, lines: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            lines.insert(format!("{label} {}: {}", root.display(), entry.path().display()));
+            let path = entry.path();
+            // The parent of all containers' control groups stays.
+            if path != root.join("zdocker") {
+                lines.insert(format!("{label} {}: {}", root.display(), path.display()));
+            }
             directories(root, &entry.path(), label, lines);
         }
     }
