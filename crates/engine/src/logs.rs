@@ -152,14 +152,8 @@ fn nth_last_line(text: &[u8], lines: usize, complete: bool) -> Option<usize> {
     let (mut found, mut first) = (0, true);
     while offset > 0 {
         let before = &text[..offset - 1];
-        let Some(begin) = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map(|end| end + 1)
-            .or(complete.then_some(0))
-        else {
-            return None;
-        };
+        let newline = before.iter().rposition(|byte| *byte == b'\n');
+        let begin = newline.map(|end| end + 1).or(complete.then_some(0))?;
         // An entry that ends a line, and the last one whatever it is, begins a new line when seen from behind.
         if first || ends_line(&text[begin..offset]) {
             if found == lines {

@@ -43,11 +43,21 @@ pub enum RootfsError {
     },
 }
 
+/// What becomes of the container's writable layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WritableLayer {
+    /// It outlives the container's run.
+    Kept,
+    /// It is removed with the container: nothing of it is ever synced to the disk, which unmounting would otherwise wait
+    /// for (`volatile`, Documentation/filesystems/overlayfs.rst).
+    Discarded,
+}
+
 /// Mounts the container's root file system at [`ContainerPaths::merged`].
 ///
 /// # Errors
 /// When the source is no directory, or the kernel refuses the overlay.
-pub fn mount(source: &RootfsSource, paths: &ContainerPaths) -> Result<(), RootfsError> {
+pub fn mount(source: &RootfsSource, paths: &ContainerPaths, layer: WritableLayer) -> Result<(), RootfsError> {
     let RootfsSource::Directory(lower) = source;
     let (upper, work, merged) = (paths.upper(), paths.work(), paths.merged());
     for dir in [&upper, &work, &merged] {
@@ -69,7 +79,7 @@ pub fn mount(source: &RootfsSource, paths: &ContainerPaths) -> Result<(), Rootfs
     };
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(|error| refused(None, error))?;
-    let mounted = configure(&context, &lower_dir, &upper_dir, &work_dir)
+    let mounted = configure(&context, &lower_dir, &upper_dir, &work_dir, layer)
         .map_err(|error| refused(Some(&context), error))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(&mounted, "", &merged_dir, "", flags)
@@ -78,11 +88,20 @@ pub fn mount(source: &RootfsSource, paths: &ContainerPaths) -> Result<(), Rootfs
 
 /// The layers are named by descriptor: a path of any length and with any character, commas and colons included, needs
 /// no escaping then. (fsconfig(2) takes at most 255 bytes.)
-fn configure(context: &OwnedFd, lower: &File, upper: &File, work: &File) -> Result<OwnedFd, Errno> {
+fn configure(
+    context: &OwnedFd,
+    lower: &File,
+    upper: &File,
+    work: &File,
+    layer: WritableLayer,
+) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_set_string(context, "source", "overlay")?;
     for (key, dir) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
         rustix::mount::fsconfig_set_string(context, key, path)?;
+    }
+    if layer == WritableLayer::Discarded {
+        rustix::mount::fsconfig_set_flag(context, "volatile")?;
     }
     rustix::mount::fsconfig_create(context)?;
     rustix::mount::fsmount(
@@ -278,7 +297,7 @@ mod tests {
         fs::create_dir_all(&lower).unwrap();
         fs::write(lower.join("file"), "lower").unwrap();
         let (source, paths) = (RootfsSource::Directory(lower.clone()), paths(&root));
-        mount(&source, &paths).unwrap();
+        mount(&source, &paths, WritableLayer::Kept).unwrap();
         assert_eq!(
             fs::read_to_string(paths.merged().join("file")).unwrap(),
             "lower"
@@ -301,7 +320,7 @@ mod tests {
     fn the_whole_host_as_lower_layer_without_what_is_mounted_in_it() {
         let root = tempfile::tempdir().unwrap();
         let (source, paths) = (RootfsSource::Directory("/".into()), paths(root.path()));
-        mount(&source, &paths).unwrap();
+        mount(&source, &paths, WritableLayer::Kept).unwrap();
         assert!(paths.merged().join("bin/sh").exists());
         assert!(!paths.merged().join("proc/self").exists());
         fs::write(paths.merged().join("only-in-the-container"), "").unwrap();
@@ -316,6 +335,7 @@ mod tests {
         let error = mount(
             &RootfsSource::Directory(missing.clone()),
             &paths(root.path()),
+            WritableLayer::Kept,
         )
         .unwrap_err();
         let expected = format!(

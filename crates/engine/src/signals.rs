@@ -240,7 +240,7 @@ mod tests {
 
     fn sleeper(script: &str) -> (Child, ProcessRef) {
         let mut child = Command::new("sh")
-            .args(["-c", &script])
+            .args(["-c", script])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -50,9 +50,6 @@ const TO_THIS_HOST: [Status; 2] = [
     },
 ];
 
-/// A filter with a tuple is refused for both families at once (`ctnetlink_parse_tuple_filter`).
-const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
-
 /// Flows whose status has this value where the mask has ones.
 #[derive(Clone, Copy)]
 struct Status {
@@ -65,6 +62,9 @@ impl Status {
         status & self.mask == self.value
     }
 }
+
+/// The kernel filters one family at a time.
+const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 
 /// Above so many ports, reading all UDP flows once costs less than having the kernel search for each port.
 const SEARCH_EACH: usize = 32;
@@ -97,7 +97,10 @@ fn count(socket: &mut Socket) -> Result<u32, NetlinkError> {
 fn delete_matching(socket: &mut Socket, ports: &[u16]) -> Result<bool, NetlinkError> {
     let mut requests = Requests::default();
     for port in ports {
-        for (family, status) in FAMILIES.into_iter().flat_map(|family| TO_THIS_HOST.map(|status| (family, status))) {
+        for (family, status) in FAMILIES
+            .into_iter()
+            .flat_map(|f| TO_THIS_HOST.map(|status| (f, status)))
+        {
             requests.push(CT_DELETE, 0, |m| {
                 header(m, family, 0);
                 write_filter(m, Some(*port));
@@ -133,24 +136,17 @@ fn write_filter(m: &mut Writer, port: Option<u16>) {
 
 /// Reads all UDP flows, and deletes those to the ports.
 fn delete_found(socket: &mut Socket, ports: &[u16]) -> Result<(), NetlinkError> {
-    FAMILIES.into_iter().try_for_each(|family| delete_found_of(socket, family, ports))
-}
-
-fn delete_found_of(socket: &mut Socket, family: u8, ports: &[u16]) -> Result<(), NetlinkError> {
-    let dump = socket.dump(CT_GET, |m| {
-        header(m, family, 0);
-        write_filter(
-            m,
-            match ports {
-                [single] => Some(*single),
-                _ => None,
-            },
-        );
-    })?;
+    let single = if let [port] = ports { Some(*port) } else { None };
     let mut requests = Requests::default();
-    for flow in dump.objects().filter_map(|message| Flow::read(&message)) {
-        if ports.contains(&flow.port) && TO_THIS_HOST.iter().any(|wanted| wanted.matches(flow.status)) {
-            flow.push_deletion(&mut requests);
+    for family in FAMILIES {
+        let dump = socket.dump(CT_GET, |m| {
+            header(m, family, 0);
+            write_filter(m, single);
+        })?;
+        for flow in dump.objects().filter_map(|message| Flow::read(&message)) {
+            if ports.contains(&flow.port) && TO_THIS_HOST.iter().any(|wanted| wanted.matches(flow.status)) {
+                flow.push_deletion(&mut requests);
+            }
         }
     }
     // ENOENT: the flow ended meanwhile.

@@ -16,6 +16,7 @@ use super::request::{RunRequest, specify};
 use super::spec::{ContainerSpec, NamespaceChoice};
 use crate::engine::{Engine, now};
 use crate::error::EngineError;
+use crate::rootfs::WritableLayer;
 use crate::shim::Launcher;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::{StartRequest, Streams};
@@ -192,7 +193,8 @@ impl Engine {
         std::fs::create_dir_all(&namespaces).map_err(EngineError::io("create", namespaces))?;
         let plan = self.plug_in_plan(recorded);
         self.apply(&plan)?;
-        rootfs::mount(&recorded.spec.rootfs, paths)?;
+        let layer = if recorded.spec.auto_remove { WritableLayer::Discarded } else { WritableLayer::Kept };
+        rootfs::mount(&recorded.spec.rootfs, paths, layer)?;
         self.write_etc_files(recorded)?;
         oci::spec::write_bundle(&recorded.spec, paths, self.joined_namespace(recorded).as_deref())?;
         Ok(())

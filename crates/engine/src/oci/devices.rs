@@ -7,7 +7,7 @@ use libcontainer::oci_spec::runtime::{
 
 /// Character devices (major, minor) that may be read and written: null, zero, full, random, urandom, tty, console, ptmx,
 /// and every pseudo terminal.
-const READ_WRITE: [(i64, Option<i64>); 9] = [
+pub(crate) const READ_WRITE: [(i64, Option<i64>); 9] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),

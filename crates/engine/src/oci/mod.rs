@@ -1,20 +1,32 @@
 //! The OCI runtime specification of a container.
 
 pub mod capabilities;
-mod devices;
+pub(crate) mod devices;
 mod mounts;
 pub mod seccomp;
 pub mod spec;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
 /// The magic number of a cgroup2 file system (linux/magic.h).
-const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
+/// Where a host has its cgroup hierarchies, or its only one.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// The path of a container's cgroup in each hierarchy.
+pub(crate) fn cgroup_path(id: &str) -> PathBuf {
+    Path::new("/zdocker").join(id)
+}
+
+/// The directory of a container's cgroup; `None` when this host has not a pure cgroup2 hierarchy.
+pub(crate) fn cgroup2_directory(id: &str) -> Option<PathBuf> {
+    is_cgroup2().then(|| Path::new(CGROUP_ROOT).join("zdocker").join(id))
+}
 
 /// Whether this host has a pure cgroup2 hierarchy, and not one of cgroup1 or of both.
 pub(crate) fn is_cgroup2() -> bool {
-    statfs(Path::new("/sys/fs/cgroup"))
-        .is_ok_and(|stat| i64::from(stat.f_type) == CGROUP2_SUPER_MAGIC)
+    statfs(CGROUP_ROOT).is_ok_and(|stat| stat.f_type == CGROUP2_SUPER_MAGIC)
 }

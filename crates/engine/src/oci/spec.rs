@@ -217,7 +217,7 @@ fn linux(
     };
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(netns, host)?)
-        .cgroups_path(format!("/zdocker/{}", spec.id))
+        .cgroups_path(super::cgroup_path(&spec.id))
         .resources(
             LinuxResourcesBuilder::default()
                 .devices(devices::rules()?)

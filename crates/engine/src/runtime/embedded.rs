@@ -15,9 +15,9 @@ use nix::unistd::Pid;
 use rustix::fs::MemfdFlags;
 
 use super::executor::{CommandExecutor, Confinement, Report};
-use super::{ProcessStdio, Runtime, RuntimeError};
+use super::{ProcessStdio, Runtime, RuntimeError, devices};
 use crate::containers::paths::ContainerPaths;
-use crate::oci::capabilities;
+use crate::oci::{self, capabilities};
 
 /// libcontainer, for one container.
 pub(super) struct Embedded {
@@ -66,6 +66,11 @@ impl Embedded {
             .with_detach(true)
             .build()
             .map_err(reasons)?;
+        // The command does not run before start: it never has more than these devices.
+        if let Some(cgroup) = oci::cgroup2_directory(self.paths.id()) {
+            devices::restrict(&cgroup)
+                .map_err(|error| format!("cannot restrict its devices: {error}"))?;
+        }
         let pid = container.pid().ok_or("the container has no init process")?;
         Ok(Pid::from_raw(pid.as_raw()))
     }

@@ -177,12 +177,11 @@ fn last_error(log: &str) -> Option<String> {
         level: String,
         msg: String,
     }
-    let lines = log
+    let mut lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     lines
-        .filter(|line| line.level == "error")
-        .last()
+        .rfind(|line| line.level == "error")
         .map(|line| line.msg)
 }
 

@@ -1,6 +1,7 @@
 //! The seam to the OCI runtime: libcontainer within this process, or a program such as runc.
 
 pub(crate) mod console;
+mod devices;
 mod embedded;
 mod executor;
 mod external;

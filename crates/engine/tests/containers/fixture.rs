@@ -52,6 +52,7 @@ impl TestBox {
             rootfs: RootfsSource::Directory(tree),
             runtime: None,
             dns: Vec::new(),
+            namespace: zdocker_engine::containers::spec::NamespaceChoice::Own,
             id,
         };
         Self { root, paths, spec }

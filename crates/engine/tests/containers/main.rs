@@ -2,6 +2,12 @@
 //!
 //! The program is run again by its tests: as shim, and as the small command line of [`roles`].
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "all of this program is a test"
+)]
+
 mod fixture;
 mod isolation;
 mod life;

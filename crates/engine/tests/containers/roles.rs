@@ -74,7 +74,7 @@ fn run(paths: &ContainerPaths, flags: &[String]) -> i32 {
     let spec = fs::read(paths.state_dir().join("spec.json")).unwrap();
     let spec: ContainerSpec = serde_json::from_slice(&spec).unwrap();
     let launcher = shim::spawn(shim_command(paths), paths).unwrap();
-    rootfs::mount(&spec.rootfs, paths).unwrap();
+    rootfs::mount(&spec.rootfs, paths, rootfs::WritableLayer::Kept).unwrap();
     etc_files::write(
         paths,
         &etc_files::hosts(&[], &[]),

@@ -1,0 +1,161 @@
+//! The measurements of one run, printed as they come.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::stats::{self, Summary};
+
+/// What is measured; one table of the report each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Group {
+    /// What the kernel itself costs
+    Kernel,
+    /// Attaching and detaching, a process each
+    Attach,
+    /// Creating and removing a network
+    Network,
+    /// A whole `run --rm`
+    Run,
+    /// Many `run`s at once
+    Parallel,
+    /// Handing out an address
+    Ipam,
+    /// Memory for each running container
+    Memory,
+    /// Sizes of the programs
+    Size,
+}
+
+impl Group {
+    /// All groups, in the report's order.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Kernel,
+        Self::Attach,
+        Self::Network,
+        Self::Run,
+        Self::Parallel,
+        Self::Ipam,
+        Self::Memory,
+        Self::Size,
+    ];
+
+    /// The heading of its table.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Kernel => "What the kernel itself costs",
+            Self::Attach => "Attaching a container to a network and detaching it, as a plugin process",
+            Self::Network => "Creating and removing a network, whole process",
+            Self::Run => "A container from start to end, whole process",
+            Self::Parallel => "Many containers at once",
+            Self::Ipam => "Handing out an address and taking it back",
+            Self::Memory => "Memory of a running container's own helpers (RssAnon)",
+            Self::Size => "Sizes of the programs",
+        }
+    }
+}
+
+/// What came of measuring one thing.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Times(Summary),
+    Bytes(u64),
+    /// With the reason.
+    NotMeasured(String),
+}
+
+impl Outcome {
+    /// A number to compare by: seconds or bytes.
+    pub(super) fn amount(&self) -> Option<f64> {
+        match self {
+            Self::Times(summary) => Some(summary.median.as_secs_f64()),
+            Self::Bytes(bytes) => Some(*bytes as f64),
+            Self::NotMeasured(_) => None,
+        }
+    }
+
+    /// The number with its unit, or why there is none.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Times(summary) => stats::shown(summary.median),
+            Self::Bytes(bytes) => match *bytes as f64 {
+                large if large >= 1e6 => format!("{} MB", stats::three_digits(large / 1e6)),
+                small => format!("{} KiB", stats::three_digits(small / 1024.0)),
+            },
+            Self::NotMeasured(why) => format!("not measured: {why}"),
+        }
+    }
+}
+
+/// One measured thing.
+pub(super) struct Row {
+    pub(super) group: Group,
+    /// What was done.
+    pub(super) case: String,
+    /// By which program.
+    pub(super) who: String,
+    pub(super) outcome: Outcome,
+}
+
+/// The rows so far, and how much is to be measured.
+pub(super) struct Results {
+    pub(super) rows: Vec<Row>,
+    pub(super) quick: bool,
+    only: Option<Group>,
+}
+
+impl Results {
+    pub(super) fn new(quick: bool, only: Option<Group>) -> Self {
+        Self {
+            rows: Vec::new(),
+            quick,
+            only,
+        }
+    }
+
+    pub(super) fn wants(&self, group: Group) -> bool {
+        self.only.is_none_or(|only| only == group)
+    }
+
+    /// How often to repeat something, given the number for a full run.
+    pub(super) fn repetitions(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(6).max(3) } else { full }
+    }
+
+    /// Records and prints what was measured; an error becomes the reason why it was not.
+    pub(super) fn times(&mut self, group: Group, case: &str, who: &str, measured: Result<Vec<Duration>>) {
+        let outcome = match measured.map(|times| Summary::of(&times)) {
+            Ok(Some(summary)) => Outcome::Times(summary),
+            Ok(None) => Outcome::NotMeasured("no repetition".to_owned()),
+            Err(error) => Outcome::NotMeasured(reason(&error)),
+        };
+        self.add(group, case, who, outcome);
+    }
+
+    /// Like [`Results::times`], for a size in bytes.
+    pub(super) fn bytes(&mut self, group: Group, case: &str, who: &str, measured: Result<u64>) {
+        let outcome = measured.map_or_else(|error| Outcome::NotMeasured(reason(&error)), Outcome::Bytes);
+        self.add(group, case, who, outcome);
+    }
+
+    fn add(&mut self, group: Group, case: &str, who: &str, outcome: Outcome) {
+        println!("{case:<58} {who:<32} {}", outcome.shown());
+        self.rows.push(Row {
+            group,
+            case: case.to_owned(),
+            who: who.to_owned(),
+            outcome,
+        });
+    }
+}
+
+/// The error in one line that fits a table.
+fn reason(error: &anyhow::Error) -> String {
+    let line = format!("{error:#}").replace(['\n', '|'], " ");
+    let short: String = line.chars().take(160).collect();
+    if short.len() < line.len() {
+        format!("{short} ...")
+    } else {
+        short
+    }
+}
