@@ -189,7 +189,10 @@ fn a_container_whose_shim_was_killed_goes_on_and_can_be_stopped_and_removed() {
         let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
         let shim = parent(c.pid);
         let name = fs::read_to_string(format!("/proc/{shim}/cmdline")).unwrap();
-        assert!(name.contains("shim"), "the parent of the container is its shim, not {name}");
+        assert!(
+            name.contains("shim"),
+            "the parent of the container is its shim, not {name}"
+        );
         kill(shim, Signal::SIGKILL).unwrap();
         until("the shim is gone", || !fs::exists(format!("/proc/{shim}")).unwrap());
         host.z("system check --repair").ok();
@@ -216,7 +219,9 @@ fn a_container_that_ended_without_its_shim_is_found_ended() {
     let init = Pid::from_raw(i32::try_from(c.pid).unwrap());
     kill(parent(c.pid), Signal::SIGKILL).unwrap();
     kill(init, Signal::SIGKILL).unwrap();
-    until("the container is gone", || !fs::exists(format!("/proc/{init}")).unwrap());
+    until("the container is gone", || {
+        !fs::exists(format!("/proc/{init}")).unwrap()
+    });
     drop(c);
     assert_eq!(host.z("ps -q").ok().text(), "");
     host.z("ps -a").ok().prints(&["Exited", "c"]);
