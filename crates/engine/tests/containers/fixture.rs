@@ -19,6 +19,7 @@ use zdocker_engine::rootfs;
 use zdocker_engine::runtime;
 use zdocker_engine::shim::attach::Attachment;
 use zdocker_engine::signals::{ProcessRef, Signal};
+use zdocker_engine::terminal::WindowSize;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -237,6 +238,12 @@ impl Typist {
         let master = posix_openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
+        WindowSize {
+            rows: 33,
+            columns: 77,
+        }
+        .apply(&master)
+        .unwrap();
         let slave = File::options()
             .read(true)
             .write(true)
