@@ -12,7 +12,7 @@ use libcontainer::oci_spec::runtime::{
 };
 use rustix::process::{Resource, getrlimit};
 
-use super::seccomp::{self, MaskOrder};
+use super::seccomp;
 use super::{capabilities, devices, mounts};
 use crate::containers::paths::ContainerPaths;
 use crate::containers::spec::ContainerSpec;
@@ -210,10 +210,6 @@ fn linux(
     let hidden = hidden
         .iter()
         .map(|path| path.to_string_lossy().into_owned());
-    let order = match spec.runtime {
-        None => MaskOrder::MaskLast,
-        Some(_) => MaskOrder::MaskFirst,
-    };
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(netns, host)?)
         .cgroups_path(super::cgroup_path(&spec.id))
@@ -222,7 +218,7 @@ fn linux(
                 .devices(devices::rules()?)
                 .build()?,
         )
-        .seccomp(seccomp::profile(&capabilities::DEFAULT, order)?)
+        .seccomp(seccomp::profile(&capabilities::DEFAULT)?)
         .masked_paths(
             MASKED
                 .iter()

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use rustix::fs::MemfdFlags;
 
 use super::executor::{CommandExecutor, Confinement, Report};
+use super::filter::Filter;
 use super::{ProcessStdio, Runtime, RuntimeError, devices};
 use crate::containers::paths::ContainerPaths;
 use crate::oci::{self, capabilities};
@@ -54,14 +55,14 @@ impl Embedded {
         Container::load(self.state_dir()).map(Some).map_err(reasons)
     }
 
-    fn try_create(&self, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
+    fn try_create(&self, bundle: PathBuf, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
         let builder = self
             .builder(&self.paths.runtime_root())?
             .with_executor(executor);
         let container = with_stdio(builder, stdio)
             .validate_id()
             .map_err(reasons)?
-            .as_init(self.paths.bundle())
+            .as_init(bundle)
             .with_systemd(false)
             .with_detach(true)
             .build()
@@ -146,26 +147,43 @@ impl Embedded {
         Ok(Pid::from_raw(pid.as_raw()))
     }
 
-    /// libcontainer forgets the container's seccomp filter when a process enters it; we load it ourselves.
-    fn confinement(&self, process: &Process) -> Result<Confinement, String> {
-        let spec = Spec::load(self.paths.bundle().join("config.json")).map_err(reasons)?;
-        let seccomp = spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.seccomp().clone());
-        Ok(Confinement {
-            seccomp,
-            capabilities: process.capabilities().clone().unwrap_or_default(),
-        })
+    /// What `process` is confined by: its own capabilities, and the container's filter.
+    fn confinement(&self, spec: &Spec, process: &Process) -> Result<Confinement, String> {
+        let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let cache = self.paths.run_root().join("seccomp");
+        let filter = profile.map(|profile| Filter::of(profile, &cache)).transpose().map_err(reasons)?;
+        Ok(Confinement { filter, capabilities: process.capabilities().clone().unwrap_or_default() })
+    }
+
+    fn spec(&self) -> Result<Spec, String> {
+        Spec::load(self.paths.bundle().join("config.json")).map_err(reasons)
+    }
+
+    /// The bundle as libcontainer gets it: without what the executor does in its place.
+    fn write_unconfined(&self, mut spec: Spec, process: &Process) -> Result<PathBuf, String> {
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_seccomp(None);
+        }
+        spec.set_process(Some(privileged(process)));
+        let bundle = self.paths.bundle().join("embedded");
+        fs::create_dir_all(&bundle).map_err(reasons)?;
+        spec.save(bundle.join("config.json")).map_err(reasons)?;
+        Ok(bundle)
+    }
+
+    fn executor(&self, spec: &Spec, process: &Process) -> Result<(CommandExecutor, Report), String> {
+        CommandExecutor::new(self.confinement(spec, process)?).map_err(reasons)
     }
 }
 
 impl Runtime for Embedded {
     fn create(&mut self, stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
         let failed = |reason: String| RuntimeError::failed("create", reason);
-        let (executor, report) =
-            CommandExecutor::new(None).map_err(|error| failed(error.to_string()))?;
-        match self.try_create(stdio, executor) {
+        let spec = self.spec().map_err(failed)?;
+        let process = spec.process().clone().unwrap_or_default();
+        let (executor, report) = self.executor(&spec, &process).map_err(failed)?;
+        let bundle = self.write_unconfined(spec, &process).map_err(failed)?;
+        match self.try_create(bundle, stdio, executor) {
             Ok(pid) => {
                 self.report = Some(report);
                 Ok(pid)
@@ -187,9 +205,8 @@ impl Runtime for Embedded {
 
     fn exec(&mut self, process: &Process, stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
         let failed = |reason: String| RuntimeError::failed("enter", reason);
-        let confinement = self.confinement(process).map_err(failed)?;
-        let (executor, report) =
-            CommandExecutor::new(Some(confinement)).map_err(|error| failed(error.to_string()))?;
+        let spec = self.spec().map_err(failed)?;
+        let (executor, report) = self.executor(&spec, process).map_err(failed)?;
         match self.try_exec(&privileged(process), stdio, executor) {
             Ok(pid) => report.wait().map(|()| pid),
             Err(reason) => Err(report.failure().unwrap_or_else(|| failed(reason))),

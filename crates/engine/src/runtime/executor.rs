@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Process, Spec};
+use libcontainer::oci_spec::runtime::{LinuxCapabilities, Process, Spec};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
@@ -17,6 +17,7 @@ use rustix::fs::{Access, access};
 use rustix::pipe::PipeFlags;
 
 use super::RuntimeError;
+use super::filter::Filter;
 
 /// How many signals there are (asm-generic/signal.h).
 const SIGNALS: libc::c_int = 64;
@@ -26,14 +27,15 @@ const SIGNALS: libc::c_int = 64;
 pub(super) struct CommandExecutor {
     /// Where a failure is written; closed by the kernel when the command runs.
     report: Arc<OwnedFd>,
-    /// What libcontainer leaves to us when a process enters a running container.
-    confinement: Option<Confinement>,
+    /// What the process takes on last.
+    confinement: Confinement,
 }
 
-/// The restrictions of the container that the process takes on last.
-#[derive(Clone)]
+/// The restrictions that a container's process takes on last. libcontainer would compile the filter anew for each container,
+/// and forget it for each process that enters one.
+#[derive(Clone, Default)]
 pub(super) struct Confinement {
-    pub(super) seccomp: Option<LinuxSeccomp>,
+    pub(super) filter: Option<Filter>,
     pub(super) capabilities: LinuxCapabilities,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Confinement {
 pub(super) struct Report(File);
 
 impl CommandExecutor {
-    pub(super) fn new(confinement: Option<Confinement>) -> io::Result<(Self, Report)> {
+    pub(super) fn new(confinement: Confinement) -> io::Result<(Self, Report)> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         Ok((
             Self {
@@ -62,18 +64,13 @@ impl CommandExecutor {
     }
 
     fn confine(&self) -> Result<(), ExecutorError> {
-        let Some(Confinement {
-            seccomp,
-            capabilities,
-        }) = &self.confinement
-        else {
-            return Ok(());
-        };
+        let Confinement { filter, capabilities } = &self.confinement;
         let other = |what: &str, error: &dyn std::fmt::Display| {
             ExecutorError::Other(format!("cannot {what} the process: {error}"))
         };
-        if let Some(filter) = seccomp {
-            libcontainer::seccomp::initialize_seccomp(filter)
+        if let Some(filter) = filter {
+            filter
+                .load()
                 .map_err(|error| other("filter the system calls of", &error))?;
         }
         let syscall = libcontainer::syscall::syscall::create_syscall();
@@ -248,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_with_its_kind() {
-        let (executor, report) = CommandExecutor::new(None).unwrap();
+        let (executor, report) = CommandExecutor::new(Confinement::default()).unwrap();
         executor.fail("sh", &io::ErrorKind::NotFound.into());
         let failure = report.failure().unwrap();
         assert_eq!(
@@ -256,9 +253,9 @@ mod tests {
             (127, "\"sh\": entity not found")
         );
 
-        let (executor, report) = CommandExecutor::new(None).unwrap();
+        let (executor, report) = CommandExecutor::new(Confinement::default()).unwrap();
         assert_eq!(report.failure(), None);
-        let (other, report) = CommandExecutor::new(None).unwrap();
+        let (other, report) = CommandExecutor::new(Confinement::default()).unwrap();
         drop((executor, other));
         report.wait().unwrap();
     }
