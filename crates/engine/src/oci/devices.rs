@@ -5,8 +5,8 @@ use libcontainer::oci_spec::runtime::{
     LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType,
 };
 
-/// Character devices (major, minor) that may be read and written: null, zero, full, random, urandom, tty, console, ptmx,
-/// and every pseudo terminal.
+/// Character devices (major, minor) that may be read and written: null, zero, full, random, urandom, tty, console,
+/// ptmx, and every pseudo terminal.
 pub(crate) const READ_WRITE: [(i64, Option<i64>); 9] = [
     (1, Some(3)),
     (1, Some(5)),

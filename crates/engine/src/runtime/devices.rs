@@ -1,5 +1,5 @@
-//! The device rules of a container on a cgroup2 host, where a BPF program decides (libcontainer would need libbpf, libelf
-//! and zlib for it; cgroup1 hosts have a controller for the same, which libcontainer knows).
+//! The device rules of a container on a cgroup2 host, where a BPF program decides (libcontainer would need libbpf,
+//! libelf and zlib for it; cgroup1 hosts have a controller for the same, which libcontainer knows).
 
 use std::fs::File;
 use std::io;
@@ -77,7 +77,8 @@ pub(super) fn restrict(cgroup: &Path) -> io::Result<()> {
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
-    // SAFETY: the attributes are of the layout and size that the command takes, and what they point to outlives the call.
+    // SAFETY: the attributes are of the layout and size that the command takes, and what they point to outlives the
+    // call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())

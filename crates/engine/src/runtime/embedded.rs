@@ -92,8 +92,8 @@ impl Embedded {
                 // Wait for it, so that libcontainer finds its cgroup empty; it may be somebody else's child.
                 let _ = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None));
             }
-            // Removing empty cgroups is quick; libcontainer, which looks through every hierarchy first and waits between
-            // attempts, is for what is left of them.
+            // Removing empty cgroups is quick; libcontainer, which looks through every hierarchy first and waits
+            // between attempts, is for what is left of them.
             let cgroups = oci::cgroup_directories(self.paths.id());
             if !cgroups.iter().all(|cgroup| fs::remove_dir(cgroup).is_ok()) {
                 container.delete(true).map_err(reasons)?;

@@ -116,7 +116,8 @@ impl Executor for CommandExecutor {
         Ok(())
     }
 
-    /// The environment is given to execve(2) as it is in the specification; libcontainer's own would be in random order.
+    /// The environment is given to execve(2) as it is in the specification; libcontainer's own would be in random
+    /// order.
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         Ok(())
     }

@@ -262,8 +262,8 @@ impl Server {
         }
     }
 
-    /// Reads what is left. With init, every process of the container has ended; a stream that is still open then has been
-    /// given away, and is not waited for.
+    /// Reads what is left. With init, every process of the container has ended; a stream that is still open then has
+    /// been given away, and is not waited for.
     fn drain(&mut self) {
         for index in (0..self.stdio.outputs.len()).rev() {
             while self.pump(index) {}

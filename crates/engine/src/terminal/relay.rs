@@ -11,8 +11,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{RawMode, WindowSize};
 
-/// Copies until everyone at the other end of `master` has closed it. With `stdin`, our standard input goes there, in raw
-/// mode when it is a terminal. Its size follows ours.
+/// Copies until everyone at the other end of `master` has closed it. With `stdin`, our standard input goes there, in
+/// raw mode when it is a terminal. Its size follows ours.
 pub(crate) fn run(master: &File, stdin: bool) -> io::Result<()> {
     let watched = SigSet::from_iter([Signal::SIGWINCH]);
     let earlier = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;

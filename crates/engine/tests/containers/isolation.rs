@@ -110,7 +110,8 @@ fn the_whole_host_as_root_file_system() {
     let name = format!("zdocker-test-{}", container.paths.id());
     // The temporary directory is on the host's root file system here or it is not: hidden in both cases.
     let script = format!(
-        "ls -A {:?} {:?} 2>/dev/null | grep -v : | wc -w; echo x > /{name}; ls /proc | grep -c '^[0-9]'; cat /proc/1/comm",
+        "ls -A {:?} {:?} 2>/dev/null | grep -v : | wc -w; echo x > /{name}; \
+         ls /proc | grep -c '^[0-9]'; cat /proc/1/comm",
         container.paths.state_root(),
         container.paths.run_root(),
     );

@@ -39,7 +39,8 @@ const FOR_EVER: &str = "exec sleep 1000";
 fn exec_is_confined_like_the_container() {
     let container = TestBox::new(FOR_EVER).with(|spec| spec.env = vec!["A=1".into()]);
     container.start();
-    let status = "hostname; pwd; echo $A $B $HOME; id -u; (exit 3); echo fork $?; mount -t tmpfs x /tmp 2>/dev/null || echo no mount; \
+    let status = "hostname; pwd; echo $A $B $HOME; id -u; (exit 3); echo fork $?; \
+                  mount -t tmpfs x /tmp 2>/dev/null || echo no mount; \
                   grep -E '^(CapEff|CapBnd|CapInh|Seccomp|SigBlk):' /proc/self/status";
     let script = |flags: &[&str]| {
         let output = container.exec(&[flags, &["--", "sh", "-c", status]].concat());
@@ -52,7 +53,8 @@ fn exec_is_confined_like_the_container() {
     );
     assert_eq!(script(&["-e", "B=2"]), root);
     let web = format!(
-        "testbox\n/tmp\n1 3 /home/web\n1000\n{common}CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\n"
+        "testbox\n/tmp\n1 3 /home/web\n1000\n{common}CapEff:\t0000000000000000\n\
+         CapBnd:\t00000000a80425fb\nSeccomp:\t2\n"
     );
     assert_eq!(script(&["-e", "B=3", "-u", "web", "-w", "/tmp"]), web);
 }
