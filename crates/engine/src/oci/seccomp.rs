@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    Arch, Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
+    Arch, Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
+    LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
 use serde::Deserialize;
 
@@ -93,15 +93,8 @@ fn absent(name: &str) -> Result<LinuxSyscall, OciSpecError> {
 }
 
 /// Compares the first argument.
-fn compare(
-    op: LinuxSeccompOperator,
-    value: u64,
-    second: Option<u64>,
-) -> Result<LinuxSeccompArg, OciSpecError> {
-    let arg = LinuxSeccompArgBuilder::default()
-        .index(0usize)
-        .value(value)
-        .op(op);
+fn compare(op: LinuxSeccompOperator, value: u64, second: Option<u64>) -> Result<LinuxSeccompArg, OciSpecError> {
+    let arg = LinuxSeccompArgBuilder::default().index(0usize).value(value).op(op);
     match second {
         Some(second) => arg.value_two(second).build(),
         None => arg.build(),
@@ -128,13 +121,7 @@ mod tests {
 
     fn allowed(seccomp: &LinuxSeccomp, name: &str) -> Vec<LinuxSyscall> {
         let named = |rule: &&LinuxSyscall| rule.names().iter().any(|known| known == name);
-        seccomp
-            .syscalls()
-            .iter()
-            .flatten()
-            .filter(named)
-            .cloned()
-            .collect()
+        seccomp.syscalls().iter().flatten().filter(named).cloned().collect()
     }
 
     #[test]
@@ -157,14 +144,8 @@ mod tests {
             assert_eq!(allowed(&seccomp, needed).len(), 1, "{needed}");
         }
         let clone = &allowed(&seccomp, "clone")[0].args().clone().unwrap()[0];
-        assert_eq!(
-            (clone.value(), clone.value_two()),
-            (NEW_NAMESPACES, Some(0))
-        );
-        assert_eq!(
-            allowed(&seccomp, "clone3")[0].errno_ret(),
-            Some(libc::ENOSYS as u32)
-        );
+        assert_eq!((clone.value(), clone.value_two()), (NEW_NAMESPACES, Some(0)));
+        assert_eq!(allowed(&seccomp, "clone3")[0].errno_ret(), Some(libc::ENOSYS as u32));
         assert_eq!(allowed(&seccomp, "personality").len(), 5);
     }
 

@@ -158,10 +158,7 @@ fn skip_unless_equal(register: u8, value: i32, skip: i16) -> Instruction {
 
 /// `BPF_ALU64 | BPF_MOV | BPF_K` into the result, and `BPF_JMP | BPF_EXIT`
 fn answer(value: i32) -> [Instruction; 2] {
-    [
-        instruction(0xb7, 0, 0, 0, value),
-        instruction(0x95, 0, 0, 0, 0),
-    ]
+    [instruction(0xb7, 0, 0, 0, value), instruction(0x95, 0, 0, 0, 0)]
 }
 
 #[cfg(test)]
@@ -211,22 +208,14 @@ mod tests {
             (5, 2),
             (136, 77),
         ] {
-            assert_eq!(
-                decide(char, read | write, major, minor),
-                1,
-                "{major}:{minor}"
-            );
+            assert_eq!(decide(char, read | write, major, minor), 1, "{major}:{minor}");
             assert_eq!(decide(block, read, major, minor), 0, "{major}:{minor}");
         }
         for (major, minor) in [(1, 1), (1, 4), (5, 3), (10, 229), (8, 0)] {
             assert_eq!(decide(char, read, major, minor), 0, "{major}:{minor}");
             assert_eq!(decide(char, write, major, minor), 0, "{major}:{minor}");
             assert_eq!(decide(block, mknod, major, minor), 1, "{major}:{minor}");
-            assert_eq!(
-                decide(block, mknod | read, major, minor),
-                0,
-                "{major}:{minor}"
-            );
+            assert_eq!(decide(block, mknod | read, major, minor), 0, "{major}:{minor}");
         }
     }
 }

@@ -56,9 +56,7 @@ impl Embedded {
     }
 
     fn try_create(&self, bundle: PathBuf, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
-        let builder = self
-            .builder(&self.paths.runtime_root())?
-            .with_executor(executor);
+        let builder = self.builder(&self.paths.runtime_root())?.with_executor(executor);
         let container = with_stdio(builder, stdio)
             .validate_id()
             .map_err(reasons)?
@@ -69,8 +67,7 @@ impl Embedded {
             .map_err(reasons)?;
         // The command does not run before start: it never has more than these devices.
         if let Some(cgroup) = oci::cgroup2_directory(self.paths.id()) {
-            devices::restrict(&cgroup)
-                .map_err(|error| format!("cannot restrict its devices: {error}"))?;
+            devices::restrict(&cgroup).map_err(|error| format!("cannot restrict its devices: {error}"))?;
         }
         let pid = container.pid().ok_or("the container has no init process")?;
         Ok(Pid::from_raw(pid.as_raw()))
@@ -107,17 +104,9 @@ impl Embedded {
     }
 
     /// The container as seen by one exec: libcontainer leaves sockets behind in the directory that it is given.
-    fn try_exec(
-        &self,
-        process: &Process,
-        stdio: ProcessStdio,
-        executor: CommandExecutor,
-    ) -> Result<Pid, String> {
+    fn try_exec(&self, process: &Process, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
         let terminal = matches!(stdio, ProcessStdio::Terminal { .. });
-        let scratch = self
-            .paths
-            .run_dir()
-            .join(format!("exec-{}", std::process::id()));
+        let scratch = self.paths.run_dir().join(format!("exec-{}", std::process::id()));
         let described = describe(process).map_err(|error| error.to_string())?;
         let result = self.enter(&scratch, terminal, stdio, executor, &described);
         // Below the run directory, which is removed with the container at the latest.
@@ -151,8 +140,14 @@ impl Embedded {
     fn confinement(&self, spec: &Spec, process: &Process) -> Result<Confinement, String> {
         let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let cache = self.paths.run_root().join("seccomp");
-        let filter = profile.map(|profile| Filter::of(profile, &cache)).transpose().map_err(reasons)?;
-        Ok(Confinement { filter, capabilities: process.capabilities().clone().unwrap_or_default() })
+        let filter = profile
+            .map(|profile| Filter::of(profile, &cache))
+            .transpose()
+            .map_err(reasons)?;
+        Ok(Confinement {
+            filter,
+            capabilities: process.capabilities().clone().unwrap_or_default(),
+        })
     }
 
     fn spec(&self) -> Result<Spec, String> {
@@ -216,17 +211,10 @@ impl Runtime for Embedded {
 
 fn with_stdio(builder: ContainerBuilder, stdio: ProcessStdio) -> ContainerBuilder {
     match stdio {
-        ProcessStdio::Descriptors {
-            stdin,
-            stdout,
-            stderr,
-        } => builder
-            .with_stdin(stdin)
-            .with_stdout(stdout)
-            .with_stderr(stderr),
-        ProcessStdio::Terminal { console_socket } => {
-            builder.with_console_socket(Some(console_socket))
+        ProcessStdio::Descriptors { stdin, stdout, stderr } => {
+            builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr)
         }
+        ProcessStdio::Terminal { console_socket } => builder.with_console_socket(Some(console_socket)),
     }
 }
 
@@ -242,10 +230,7 @@ fn privileged(process: &Process) -> Process {
 
 /// The process as a file in memory.
 fn describe(process: &Process) -> io::Result<std::os::fd::OwnedFd> {
-    let file = fs::File::from(rustix::fs::memfd_create(
-        "process.json",
-        MemfdFlags::CLOEXEC,
-    )?);
+    let file = fs::File::from(rustix::fs::memfd_create("process.json", MemfdFlags::CLOEXEC)?);
     serde_json::to_writer(&file, process)?;
     Ok(file.into())
 }

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::{LinuxCapabilities, Process, Spec};
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use rustix::fs::{Access, access};
 use rustix::pipe::PipeFlags;
@@ -86,11 +84,7 @@ impl Report {
         self.0
             .read_to_end(&mut text)
             .map_err(|error| RuntimeError::failed("start", error))?;
-        if text.is_empty() {
-            Ok(())
-        } else {
-            Err(parse(&text))
-        }
+        if text.is_empty() { Ok(()) } else { Err(parse(&text)) }
     }
 
     /// The failure that is there already, if any.
@@ -110,8 +104,7 @@ fn parse(report: &[u8]) -> RuntimeError {
 impl Executor for CommandExecutor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let invalid = ExecutorValidationError::ArgValidationError;
-        let (process, command) =
-            command(spec).ok_or_else(|| invalid("there is no command".into()))?;
+        let (process, command) = command(spec).ok_or_else(|| invalid("there is no command".into()))?;
         locate(command, process).map_err(|error| invalid(self.fail(command, &error)))?;
         Ok(())
     }
@@ -125,9 +118,7 @@ impl Executor for CommandExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let (process, command) = command(spec).ok_or(ExecutorError::InvalidArg)?;
         self.confine()?;
-        let error = reset_signals()
-            .and_then(|()| execute(command, process))
-            .err();
+        let error = reset_signals().and_then(|()| execute(command, process)).err();
         let error = error.unwrap_or_else(|| io::Error::other("execve returned"));
         Err(ExecutorError::Other(self.fail(command, &error)))
     }
@@ -167,11 +158,7 @@ fn execute(command: &str, process: &Process) -> io::Result<()> {
             .map(|text| CString::new(text.as_bytes()))
             .collect::<Result<Vec<_>, _>>()
     };
-    nix::unistd::execve(
-        &program,
-        &strings(process.args())?,
-        &strings(process.env())?,
-    )?;
+    nix::unistd::execve(&program, &strings(process.args())?, &strings(process.env())?)?;
     Ok(())
 }
 
@@ -185,10 +172,7 @@ fn locate(command: &str, process: &Process) -> io::Result<PathBuf> {
         .iter()
         .flatten()
         .find_map(|entry| entry.strip_prefix("PATH="));
-    let mut failure = io::Error::new(
-        io::ErrorKind::NotFound,
-        "executable file not found in $PATH",
-    );
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "executable file not found in $PATH");
     for directory in path.unwrap_or_default().split(':') {
         // An empty entry is the working directory (execvp(3)).
         let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(command);

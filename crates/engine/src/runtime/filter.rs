@@ -58,7 +58,7 @@ impl Filter {
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || bytes.len() % INSTRUCTION != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(INSTRUCTION) {
             return None;
         }
         let instruction = |bytes: &[u8]| libc::sock_filter {
@@ -77,10 +77,17 @@ impl Filter {
     pub(super) fn load(&self) -> io::Result<()> {
         // The kernel takes at most 4,096 instructions (BPF_MAXINSNS).
         let len = u16::try_from(self.0.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let program = libc::sock_fprog { len, filter: self.0.as_ptr().cast_mut() };
+        let program = libc::sock_fprog {
+            len,
+            filter: self.0.as_ptr().cast_mut(),
+        };
         // SAFETY: `program` points to as many instructions as it says, and the kernel only reads them.
         let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -108,7 +115,8 @@ fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
 
 /// The filter's instructions, by way of a file in memory.
 fn export(context: &ScmpFilterContext) -> Result<Vec<u8>, FilterError> {
-    let mut file = fs::File::from(rustix::fs::memfd_create("filter.bpf", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+    let mut file =
+        fs::File::from(rustix::fs::memfd_create("filter.bpf", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
     context.export_bpf(&file)?;
     let mut bytes = Vec::new();
     file.rewind()?;
@@ -121,11 +129,18 @@ fn add_rule(context: &mut ScmpFilterContext, rule: &LinuxSyscall, default: ScmpA
     if action == default {
         return Ok(());
     }
-    let arguments = rule.args().iter().flatten().map(comparison).collect::<Result<Vec<_>, _>>()?;
+    let arguments = rule
+        .args()
+        .iter()
+        .flatten()
+        .map(comparison)
+        .collect::<Result<Vec<_>, _>>()?;
     let indexes: HashSet<usize> = rule.args().iter().flatten().map(LinuxSeccompArg::index).collect();
     for name in rule.names() {
         // A name that this libseccomp does not know is a system call that is not there.
-        let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
+        let Ok(syscall) = ScmpSyscall::from_name(name) else {
+            continue;
+        };
         if indexes.len() == arguments.len() {
             context.add_rule_conditional(action, syscall, &arguments)?;
         } else {
@@ -188,7 +203,10 @@ mod tests {
         let profile = seccomp::profile(&capabilities::DEFAULT).unwrap();
         let compiled = Filter::of(&profile, cache.path()).unwrap();
         assert!(compiled.0.len() > 300);
-        let files: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files: Vec<_> = fs::read_dir(cache.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         assert_eq!(files.len(), 1);
         assert_eq!(fs::read(&files[0]).unwrap().len(), compiled.0.len() * INSTRUCTION);
         assert_eq!(Filter::of(&profile, cache.path()).unwrap().0.len(), compiled.0.len());
