@@ -22,14 +22,25 @@ impl Engine {
         for record in self.store.read(|records| records.unsettled_containers())? {
             if self.is_dead(&record) {
                 let state = record.state.as_str();
-                findings.push(format!("container {} is recorded as {state}, and nobody is at it", record.name));
+                findings.push(format!(
+                    "container {} is recorded as {state}, and nobody is at it",
+                    record.name
+                ));
             }
         }
         for record in self.store.read(|records| records.half_done_networks())? {
             findings.push(format!("network {} is half created or removed", record.network.name));
         }
-        findings.extend(self.unreal_networks()?.iter().map(|(network, missing)| describe(network, missing)));
-        findings.extend(self.stray_namespaces()?.iter().map(|id| format!("namespace {id} belongs to no container")));
+        findings.extend(
+            self.unreal_networks()?
+                .iter()
+                .map(|(network, missing)| describe(network, missing)),
+        );
+        findings.extend(
+            self.stray_namespaces()?
+                .iter()
+                .map(|id| format!("namespace {id} belongs to no container")),
+        );
         Ok(findings)
     }
 
@@ -58,7 +69,12 @@ impl Engine {
         let mut unreal = Vec::new();
         for record in self.store.read(|records| records.networks())? {
             let this_boot = record.boot.as_deref() == Some(&self.boot);
-            let Some(bridge) = record.network.bridge.clone().filter(|_| record.state == State::Ready && this_boot) else {
+            let Some(bridge) = record
+                .network
+                .bridge
+                .clone()
+                .filter(|_| record.state == State::Ready && this_boot)
+            else {
                 continue;
             };
             match plan::missing(&bridge, &self.kernel().observe_bridge(&bridge.name)?) {
@@ -77,7 +93,10 @@ impl Engine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(EngineError::io("read", directory)(error)),
         };
-        let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         let recorded = |record: Option<ContainerRecord>| record.is_some_and(|r| r.state != ContainerState::Exited);
         let mut stray = Vec::new();
         for name in names {

@@ -63,9 +63,17 @@ impl Config {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
-            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         };
-        let invalid = |reason: String| ConfigError::Content { path: path.to_owned(), reason };
+        let invalid = |reason: String| ConfigError::Content {
+            path: path.to_owned(),
+            reason,
+        };
         let config: Config = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         config.check().map_err(invalid)?;
         Ok(config)
@@ -76,13 +84,17 @@ impl Config {
             let longest = base.family().bits() - 2;
             if !(base.prefix()..=longest).contains(size) {
                 let shortest = base.prefix();
-                return Err(format!("the size of pool {base} must be a prefix length from {shortest} to {longest}"));
+                return Err(format!(
+                    "the size of pool {base} must be a prefix length from {shortest} to {longest}"
+                ));
             }
         }
         match &self.bip {
             Some(bip) => match Subnet::parse_with_host(bip) {
                 Ok((_, Some(_))) => Ok(()),
-                _ => Err(format!("bip {bip:?} must be an address with a prefix length, for example 172.30.0.1/24")),
+                _ => Err(format!(
+                    "bip {bip:?} must be an address with a prefix length, for example 172.30.0.1/24"
+                )),
             },
             None => Ok(()),
         }
@@ -93,7 +105,13 @@ impl Config {
         if self.default_address_pools.is_empty() {
             return built_in;
         }
-        self.default_address_pools.iter().map(|pool| DefaultPool { base: pool.base, size: pool.size }).collect()
+        self.default_address_pools
+            .iter()
+            .map(|pool| DefaultPool {
+                base: pool.base,
+                size: pool.size,
+            })
+            .collect()
     }
 }
 
@@ -109,7 +127,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_says_nothing() {
-        assert_eq!(Config::read(Path::new("/nowhere/zdocker.toml")).unwrap(), Config::default());
+        assert_eq!(
+            Config::read(Path::new("/nowhere/zdocker.toml")).unwrap(),
+            Config::default()
+        );
         assert_eq!(read(""), Ok(Config::default()));
     }
 
@@ -121,7 +142,13 @@ mod tests {
         );
         let config = config.unwrap();
         assert_eq!(config.dns.len(), 2);
-        assert_eq!(config.pools(Vec::new()), [DefaultPool { base: "10.200.0.0/16".parse().unwrap(), size: 28 }]);
+        assert_eq!(
+            config.pools(Vec::new()),
+            [DefaultPool {
+                base: "10.200.0.0/16".parse().unwrap(),
+                size: 28
+            }]
+        );
     }
 
     #[test]
@@ -130,8 +157,14 @@ mod tests {
             ("banana = 1", "banana"),
             ("bip = '172.30.0.0/24'", "bip"),
             ("bip = 'x'", "bip"),
-            ("[[default-address-pools]]\nbase = '10.0.0.0/16'\nsize = 8", "from 16 to 30"),
-            ("[[default-address-pools]]\nbase = '10.0.0.0/16'\nsize = 31", "from 16 to 30"),
+            (
+                "[[default-address-pools]]\nbase = '10.0.0.0/16'\nsize = 8",
+                "from 16 to 30",
+            ),
+            (
+                "[[default-address-pools]]\nbase = '10.0.0.0/16'\nsize = 31",
+                "from 16 to 30",
+            ),
         ] {
             let message = read(text).unwrap_err();
             assert!(message.contains(words), "{message:?} has no {words:?}");

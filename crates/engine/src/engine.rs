@@ -117,6 +117,7 @@ pub(crate) fn now() -> UnixNanos {
 /// Random bytes from the kernel.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| EngineError::io("read random bytes from", "/dev/urandom")(std::io::Error::other(error)))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| EngineError::io("read random bytes from", "/dev/urandom")(std::io::Error::other(error)))?;
     Ok(bytes)
 }

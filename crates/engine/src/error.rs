@@ -28,21 +28,31 @@ pub enum EngineError {
     #[error("no container {0:?}; zdocker ps -a shows what there is")]
     NoSuchContainer(String),
     #[error("{text:?} is the start of several {what}: {matches}; give more of it")]
-    Ambiguous { text: String, what: &'static str, matches: String },
+    Ambiguous {
+        text: String,
+        what: &'static str,
+        matches: String,
+    },
     #[error("network {0:?} is always there and cannot be removed")]
     BuiltIn(String),
     #[error(
         "network {name:?} has {count} attached: {containers}; stop them first (zdocker stop {containers})",
         count = endpoints(*.count)
     )]
-    InUse { name: String, count: usize, containers: String },
+    InUse {
+        name: String,
+        count: usize,
+        containers: String,
+    },
     #[error("network {0:?} is being created or removed by another command; try again")]
     Busy(String),
     #[error(
         "interface {device} exists and is not network {network:?}'s bridge; rename or remove it (ip link delete {device})"
     )]
     NotOurs { device: String, network: String },
-    #[error("container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name")]
+    #[error(
+        "container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name"
+    )]
     NameTaken { name: String, id: String },
     #[error("port {port} of this host is published by container {holder:?} already; stop it, or publish another port")]
     PortTaken { port: String, holder: String },
@@ -52,7 +62,9 @@ pub enum EngineError {
     NotRunning(String),
     #[error("container {0:?} is running; stop it first (zdocker stop {0}), or use zdocker rm -f {0}")]
     Running(String),
-    #[error("no IMAGE is given: this version has none yet; give a root file system with --rootfs DIR, for example --rootfs /")]
+    #[error(
+        "no IMAGE is given: this version has none yet; give a root file system with --rootfs DIR, for example --rootfs /"
+    )]
     NoRootfs,
     #[error("no command is given: name one behind the options, for example zdocker run --rootfs / -- sh")]
     NoCommand,
@@ -63,11 +75,19 @@ pub enum EngineError {
     #[error("{what} cannot be combined with --net {mode}")]
     NotWithMode { what: &'static str, mode: String },
     #[error("cannot {action} {path}: {source}")]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("the record of container {name:?} cannot be read: {source}")]
     Record { name: String, source: serde_json::Error },
     #[error("cannot carry out {step:?}: {reason}{leftovers}")]
-    Apply { step: String, reason: String, leftovers: String },
+    Apply {
+        step: String,
+        reason: String,
+        leftovers: String,
+    },
     #[error("{what} is not wholly removed: {failures}; zdocker system check --repair tries again")]
     NotRemoved { what: String, failures: String },
     #[error(transparent)]
@@ -103,7 +123,11 @@ pub enum EngineError {
 }
 
 fn endpoints(count: usize) -> String {
-    if count == 1 { "1 endpoint".to_owned() } else { format!("{count} endpoints") }
+    if count == 1 {
+        "1 endpoint".to_owned()
+    } else {
+        format!("{count} endpoints")
+    }
 }
 
 impl EngineError {
@@ -129,7 +153,10 @@ impl From<ApplyError> for EngineError {
         let not_undone: Vec<String> = error.not_undone.iter().map(|f| f.step.to_string()).collect();
         let leftovers = match not_undone.as_slice() {
             [] => String::new(),
-            steps => format!("; not taken back: {} (zdocker system check --repair tries again)", steps.join(", ")),
+            steps => format!(
+                "; not taken back: {} (zdocker system check --repair tries again)",
+                steps.join(", ")
+            ),
         };
         EngineError::Apply {
             step: step.lines().next().unwrap_or_default().to_owned(),

@@ -98,12 +98,7 @@ fn host_resolv_conf_from(file: &Path, upstream: &Path) -> String {
 ///
 /// # Errors
 /// As writing files.
-pub fn write(
-    paths: &ContainerPaths,
-    hosts: &str,
-    hostname: &str,
-    resolv_conf: &str,
-) -> io::Result<()> {
+pub fn write(paths: &ContainerPaths, hosts: &str, hostname: &str, resolv_conf: &str) -> io::Result<()> {
     fs::create_dir_all(paths.etc_file(""))?;
     fs::write(paths.etc_file("hosts"), hosts)?;
     fs::write(paths.etc_file("hostname"), format!("{hostname}\n"))?;
@@ -133,10 +128,7 @@ mod tests {
     #[test]
     fn a_host_without_usable_servers_leaves_the_public_ones() {
         for host in ["", "nameserver 127.0.0.53\n", "nameserver 0.0.0.0\n"] {
-            assert_eq!(
-                resolv_conf(&[], host),
-                "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
-            );
+            assert_eq!(resolv_conf(&[], host), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
         }
     }
 
@@ -158,18 +150,12 @@ mod tests {
             fs::write(&file, content).unwrap();
             assert_eq!(host_resolv_conf_from(&file, &upstream), expected);
         };
-        check(
-            "nameserver 127.0.0.53\noptions edns0\n",
-            "nameserver 10.0.0.1\n",
-        );
+        check("nameserver 127.0.0.53\noptions edns0\n", "nameserver 10.0.0.1\n");
         check(
             "nameserver 127.0.0.53\nnameserver 10.0.0.9\n",
             "nameserver 127.0.0.53\nnameserver 10.0.0.9\n",
         );
         check("nameserver 10.0.0.9\n", "nameserver 10.0.0.9\n");
-        assert_eq!(
-            host_resolv_conf_from(&dir.path().join("none"), &upstream),
-            ""
-        );
+        assert_eq!(host_resolv_conf_from(&dir.path().join("none"), &upstream), "");
     }
 }

@@ -120,23 +120,16 @@ pub fn exec(
 }
 
 /// The container's own process with what the request changes.
-fn describe(
-    paths: &ContainerPaths,
-    init: ProcessRef,
-    request: &ExecRequest,
-) -> Result<Process, ExecError> {
+fn describe(paths: &ContainerPaths, init: ProcessRef, request: &ExecRequest) -> Result<Process, ExecError> {
     let spec = Spec::load(paths.bundle().join("config.json"))?;
     let mut process = spec.process().clone().unwrap_or_default();
     let mut env = process.env().clone().unwrap_or_default();
     if let Some(user) = &request.user {
         // The root as the container sees it, with its volumes.
-        let root =
-            RootDir::open(Path::new(&format!("/proc/{}/root", init.pid))).map_err(|source| {
-                ExecError::Io {
-                    action: "look into the container",
-                    source,
-                }
-            })?;
+        let root = RootDir::open(Path::new(&format!("/proc/{}/root", init.pid))).map_err(|source| ExecError::Io {
+            action: "look into the container",
+            source,
+        })?;
         let user = User::find(user, &root)?;
         override_environment(&mut env, &[format!("HOME={}", user.home)]);
         process.set_user(oci_user(&user)?);
@@ -160,11 +153,7 @@ fn caller_stdio(request: &ExecRequest) -> io::Result<ProcessStdio> {
     let null = || File::options().read(true).write(true).open("/dev/null");
     if request.detach {
         let (stdin, stdout, stderr) = (null()?.into(), null()?.into(), null()?.into());
-        return Ok(ProcessStdio::Descriptors {
-            stdin,
-            stdout,
-            stderr,
-        });
+        return Ok(ProcessStdio::Descriptors { stdin, stdout, stderr });
     }
     Ok(ProcessStdio::Descriptors {
         stdin: match request.interactive {

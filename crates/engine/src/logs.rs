@@ -73,12 +73,7 @@ pub fn copy(
 }
 
 /// Prints what is there and what comes, until the shim says that the container has ended, or dies.
-fn follow(
-    reader: &mut impl BufRead,
-    path: &Path,
-    shim: &Attachment,
-    printer: &mut Printer,
-) -> io::Result<()> {
+fn follow(reader: &mut impl BufRead, path: &Path, shim: &Attachment, printer: &mut Printer) -> io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     // A log that is removed at this moment belongs to a container that has ended.
     let _ = inotify.add_watch(path, AddWatchFlags::IN_MODIFY);
@@ -102,11 +97,7 @@ fn follow(
 }
 
 /// Prints every complete entry; an entry that is being written stays in `partial`.
-fn print_all(
-    reader: &mut impl BufRead,
-    partial: &mut Vec<u8>,
-    printer: &mut Printer,
-) -> io::Result<()> {
+fn print_all(reader: &mut impl BufRead, partial: &mut Vec<u8>, printer: &mut Printer) -> io::Result<()> {
     while reader.read_until(b'\n', partial)? > 0 {
         if partial.last() == Some(&b'\n') {
             // A line that is no entry was cut short by a crash.
@@ -142,10 +133,7 @@ fn tail_start(file: &File, lines: usize) -> io::Result<u64> {
 /// Where in `text` the last `lines` lines begin; `None` when more text is needed. `complete` says that `text` begins at
 /// the start of the log.
 fn nth_last_line(text: &[u8], lines: usize, complete: bool) -> Option<usize> {
-    let mut offset = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let mut offset = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if lines == 0 {
         return Some(offset);
     }
@@ -220,10 +208,7 @@ mod tests {
     fn show(paths: &ContainerPaths, options: LogOptions) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         copy(paths, options, &mut stdout, &mut stderr).unwrap();
-        (
-            String::from_utf8(stdout).unwrap(),
-            String::from_utf8(stderr).unwrap(),
-        )
+        (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
     #[test]
@@ -242,10 +227,7 @@ mod tests {
             timestamps: true,
             ..Default::default()
         };
-        assert_eq!(
-            show(&paths, timestamps),
-            ("T a\nT long line\n".into(), "T e\n".into())
-        );
+        assert_eq!(show(&paths, timestamps), ("T a\nT long line\n".into(), "T e\n".into()));
     }
 
     #[test]

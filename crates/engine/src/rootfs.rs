@@ -28,9 +28,7 @@ pub enum RootfsError {
         source: io::Error,
     },
     /// The kernel refused the overlay.
-    #[error(
-        "cannot mount an overlay of {lower:?} with its upper layer in {upper:?}: {reason}; {hint}"
-    )]
+    #[error("cannot mount an overlay of {lower:?} with its upper layer in {upper:?}: {reason}; {hint}")]
     Overlay {
         /// The read-only lower layer.
         lower: PathBuf,
@@ -72,13 +70,11 @@ pub fn mount(source: &RootfsSource, paths: &ContainerPaths, layer: WritableLayer
     let refused = |context: Option<&OwnedFd>, error: Errno| RootfsError::Overlay {
         lower: lower.clone(),
         upper: upper.clone(),
-        reason: context
-            .and_then(kernel_message)
-            .unwrap_or_else(|| error.to_string()),
+        reason: context.and_then(kernel_message).unwrap_or_else(|| error.to_string()),
         hint: overlay_hint(error),
     };
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .map_err(|error| refused(None, error))?;
+    let context =
+        rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| refused(None, error))?;
     let mounted = configure(&context, &lower_dir, &upper_dir, &work_dir, layer)
         .map_err(|error| refused(Some(&context), error))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -104,11 +100,7 @@ fn configure(
         rustix::mount::fsconfig_set_flag(context, "volatile")?;
     }
     rustix::mount::fsconfig_create(context)?;
-    rustix::mount::fsmount(
-        context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 fn open_dir(path: &Path, action: &'static str) -> Result<File, RootfsError> {
@@ -126,26 +118,15 @@ fn kernel_message(context: &OwnedFd) -> Option<String> {
     let mut last = None;
     let mut buffer = [0; 512];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
-        last = Some(
-            String::from_utf8_lossy(&buffer[..length])
-                .trim_end()
-                .to_owned(),
-        );
+        last = Some(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned());
     }
-    last.map(|message| {
-        message
-            .strip_prefix("e ")
-            .map(str::to_owned)
-            .unwrap_or(message)
-    })
+    last.map(|message| message.strip_prefix("e ").map(str::to_owned).unwrap_or(message))
 }
 
 fn overlay_hint(error: Errno) -> &'static str {
     match error {
         Errno::NODEV => "this kernel has no overlay file system: load it with `modprobe overlay`",
-        Errno::PERM | Errno::ACCESS => {
-            "mounting needs root's CAP_SYS_ADMIN in this mount namespace"
-        }
+        Errno::PERM | Errno::ACCESS => "mounting needs root's CAP_SYS_ADMIN in this mount namespace",
         Errno::BUSY => "another mount uses the same upper layer: stop the container first",
         _ => {
             "put the state root (--root) on a file system that can hold an upper layer, \
@@ -255,13 +236,7 @@ impl RootDir {
 
     fn open_in(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(
-            self.0.as_fd(),
-            path,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        )
+        rustix::fs::openat2(self.0.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
 }
 
@@ -288,20 +263,13 @@ mod tests {
     fn an_overlay_in_a_path_with_every_awkward_character_and_length() {
         let temporary = tempfile::tempdir().unwrap();
         let long = "x".repeat(200);
-        let root = temporary
-            .path()
-            .join("a b,c:d\\e=f\u{e4}")
-            .join(&long)
-            .join(long);
+        let root = temporary.path().join("a b,c:d\\e=f\u{e4}").join(&long).join(long);
         let lower = root.join("lower:with,commas");
         fs::create_dir_all(&lower).unwrap();
         fs::write(lower.join("file"), "lower").unwrap();
         let (source, paths) = (RootfsSource::Directory(lower.clone()), paths(&root));
         mount(&source, &paths, WritableLayer::Kept).unwrap();
-        assert_eq!(
-            fs::read_to_string(paths.merged().join("file")).unwrap(),
-            "lower"
-        );
+        assert_eq!(fs::read_to_string(paths.merged().join("file")).unwrap(), "lower");
         fs::write(paths.merged().join("file"), "upper").unwrap();
         assert_eq!(fs::read_to_string(lower.join("file")).unwrap(), "lower");
 
@@ -310,10 +278,7 @@ mod tests {
         unmount(&paths).unwrap();
         drop(in_use);
         assert!(fs::read_dir(paths.merged()).unwrap().next().is_none());
-        assert_eq!(
-            fs::read_to_string(paths.upper().join("file")).unwrap(),
-            "upper"
-        );
+        assert_eq!(fs::read_to_string(paths.upper().join("file")).unwrap(), "upper");
     }
 
     #[test]
@@ -338,9 +303,7 @@ mod tests {
             WritableLayer::Kept,
         )
         .unwrap_err();
-        let expected = format!(
-            "cannot use as root file system {missing:?}: No such file or directory (os error 2)"
-        );
+        let expected = format!("cannot use as root file system {missing:?}: No such file or directory (os error 2)");
         assert_eq!(error.to_string(), expected);
         unmount(&paths(root.path())).unwrap();
         unmount(&paths(&missing)).unwrap();
@@ -353,12 +316,7 @@ mod tests {
         fs::create_dir_all(root.join("rootfs/var/state")).unwrap();
         symlink(root.join("rootfs/var/state"), root.join("link")).unwrap();
         let source = RootfsSource::Directory(root.join("rootfs"));
-        let hidden = [
-            &root.join("link"),
-            &root,
-            &root.join("missing"),
-            &root.join("rootfs"),
-        ];
+        let hidden = [&root.join("link"), &root, &root.join("missing"), &root.join("rootfs")];
         let hidden = hidden.map(PathBuf::as_path);
         assert_eq!(visible_in(&source, &hidden), [Path::new("/var/state")]);
     }
@@ -375,10 +333,7 @@ mod tests {
         symlink("/new", rootfs.join("link")).unwrap();
         let root = RootDir::open(&rootfs).unwrap();
         assert_eq!(root.read(Path::new("/etc/absolute")).unwrap(), None);
-        assert_eq!(
-            root.read(Path::new("/etc/relative")).unwrap().unwrap(),
-            "container"
-        );
+        assert_eq!(root.read(Path::new("/etc/relative")).unwrap().unwrap(), "container");
 
         fs::create_dir(rootfs.join("new")).unwrap();
         root.create_dir_all(Path::new("/link/../link/a/b")).unwrap();

@@ -67,16 +67,13 @@ impl Signal {
             "IOT" => "ABRT",
             other => other,
         };
-        let signal: nix::sys::signal::Signal =
-            format!("SIG{name}").parse().map_err(|_| invalid())?;
+        let signal: nix::sys::signal::Signal = format!("SIG{name}").parse().map_err(|_| invalid())?;
         Ok(Self(signal as i32))
     }
 
     /// The signal of that number, if there is one.
     pub fn from_number(number: i32) -> Option<Self> {
-        (1..=libc::SIGRTMAX())
-            .contains(&number)
-            .then_some(Self(number))
+        (1..=libc::SIGRTMAX()).contains(&number).then_some(Self(number))
     }
 
     /// Its number.
@@ -106,13 +103,19 @@ fn real_time(name: &str) -> Option<i32> {
 
 impl From<zdocker_host::process::ProcessId> for ProcessRef {
     fn from(id: zdocker_host::process::ProcessId) -> Self {
-        ProcessRef { pid: id.pid, start_time: id.start_time }
+        ProcessRef {
+            pid: id.pid,
+            start_time: id.start_time,
+        }
     }
 }
 
 impl From<ProcessRef> for zdocker_host::process::ProcessId {
     fn from(process: ProcessRef) -> Self {
-        Self { pid: process.pid, start_time: process.start_time }
+        Self {
+            pid: process.pid,
+            start_time: process.start_time,
+        }
     }
 }
 
@@ -150,9 +153,7 @@ impl ProcessRef {
             Err(error) => return Err(self.error("open", error.into())),
         };
         // Only a descriptor that is held keeps the id from being given away again: compare after opening.
-        Ok(Self::of(self.pid)
-            .is_ok_and(|now| now == self)
-            .then_some(fd))
+        Ok(Self::of(self.pid).is_ok_and(|now| now == self).then_some(fd))
     }
 
     /// Sends `signal`; false when the process is gone.
@@ -169,8 +170,7 @@ impl ProcessRef {
     fn send_to(self, pidfd: &OwnedFd, signal: Signal) -> Result<bool, SignalError> {
         let (fd, no_info) = (pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
         // SAFETY: the descriptor is open; a null siginfo means that the kernel fills it in like kill(2).
-        let sent =
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.0, no_info, 0u32) };
         match Errno::result(sent) {
             Ok(_) => Ok(true),
             Err(Errno::ESRCH) => Ok(false),
@@ -261,9 +261,7 @@ mod tests {
         check("RTMIN", libc::SIGRTMIN());
         check("SIGRTMIN+3", libc::SIGRTMIN() + 3);
         check("rtmax-1", libc::SIGRTMAX() - 1);
-        for wrong in [
-            "", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG",
-        ] {
+        for wrong in ["", "0", "-1", "65", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+99", "SIG"] {
             assert!(Signal::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -280,9 +278,7 @@ mod tests {
     #[test]
     fn a_deaf_process_is_killed_after_the_grace_period() {
         let (mut child, process) = sleeper("trap '' TERM; echo; while :; do sleep 100; done");
-        process
-            .stop(Signal::TERM, Duration::from_millis(100))
-            .unwrap();
+        process.stop(Signal::TERM, Duration::from_millis(100)).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 

@@ -12,14 +12,7 @@ pub(crate) struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        rustix::mount::mount(
-            "tmpfs",
-            dir.path(),
-            "tmpfs",
-            MountFlags::empty(),
-            c"size=64k",
-        )
-        .unwrap();
+        rustix::mount::mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
         Self(dir)
     }
 

@@ -35,7 +35,11 @@ impl Engine {
         let Some(record) = self.store.read(|records| records.container(&Id::from(id.to_owned())))? else {
             return Ok(());
         };
-        let remains = if read_spec(&record)?.auto_remove { Remains::Nothing } else { Remains::Kept(exit_status) };
+        let remains = if read_spec(&record)?.auto_remove {
+            Remains::Nothing
+        } else {
+            Remains::Kept(exit_status)
+        };
         self.take_down(&record, remains)
     }
 
@@ -53,8 +57,14 @@ impl Engine {
         let me = self.me;
         let Some(record) = record else { return Ok(()) };
         // Its launcher may be dead, or be us; whoever else is at it by now goes on with it.
-        let claimed = self.store.write(|records| records.claim_container(id, record.owner, me))?;
-        if claimed { self.take_down(&record, Remains::Nothing) } else { Ok(()) }
+        let claimed = self
+            .store
+            .write(|records| records.claim_container(id, record.owner, me))?;
+        if claimed {
+            self.take_down(&record, Remains::Nothing)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes down the containers that some process was creating or removing when it died.
@@ -95,11 +105,18 @@ impl Engine {
             return Ok(false);
         }
         let me = self.me;
-        if !self.store.write(|records| records.claim_container(&record.id, record.owner, me))? {
+        if !self
+            .store
+            .write(|records| records.claim_container(&record.id, record.owner, me))?
+        {
             return Ok(false);
         }
         let keeps = record.state == ContainerState::Running && !read_spec(record)?.auto_remove;
-        let remains = if keeps { Remains::Kept(UNKNOWN_EXIT_STATUS) } else { Remains::Nothing };
+        let remains = if keeps {
+            Remains::Kept(UNKNOWN_EXIT_STATUS)
+        } else {
+            Remains::Nothing
+        };
         self.take_down(record, remains)?;
         Ok(true)
     }
@@ -118,7 +135,9 @@ impl Engine {
         rootfs::unmount(&paths)?;
         remove_dir(&paths.run_dir())?;
         match remains {
-            Remains::Kept(status) => self.store.write(|records| records.container_exited(&record.id, status, now()))?,
+            Remains::Kept(status) => self
+                .store
+                .write(|records| records.container_exited(&record.id, status, now()))?,
             Remains::Nothing => {
                 remove_dir(&paths.state_dir())?;
                 self.store.write(|records| records.delete_container(&record.id))?;
@@ -139,20 +158,30 @@ impl Engine {
             }
             Ok::<_, EngineError>((endpoints, records.is_joined(id)?))
         })?;
-        let mut plan: Vec<Op> =
-            endpoints.iter().flat_map(|(network, endpoint)| plan::detach(network, endpoint, joined)).collect();
+        let mut plan: Vec<Op> = endpoints
+            .iter()
+            .flat_map(|(network, endpoint)| plan::detach(network, endpoint, joined))
+            .collect();
         if is_there(&namespace) {
             plan.push(Op::DeleteNamespace { path: namespace });
         }
         let failures = self.take_away(&plan);
         if !failures.is_empty() {
-            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.reason)).collect::<Vec<_>>().join("; ");
-            return Err(EngineError::NotRemoved { what: format!("the network of container {}", id.short()), failures });
+            let failures = failures
+                .iter()
+                .map(|f| format!("{}: {}", f.step, f.reason))
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Err(EngineError::NotRemoved {
+                what: format!("the network of container {}", id.short()),
+                failures,
+            });
         }
         if endpoints.is_empty() {
             return Ok(());
         }
-        self.store.write(|records| endpoints.iter().try_for_each(|(_, e)| records.delete_endpoint(&e.id)))?;
+        self.store
+            .write(|records| endpoints.iter().try_for_each(|(_, e)| records.delete_endpoint(&e.id)))?;
         Ok(())
     }
 }

@@ -40,7 +40,11 @@ impl Engine {
     /// real afterwards.
     pub(super) fn place(&mut self, request: &RunRequest, make_real: bool) -> Result<Placement, EngineError> {
         let default = ["bridge".to_owned()];
-        let asked = if request.networks.is_empty() { &default[..] } else { &request.networks[..] };
+        let asked = if request.networks.is_empty() {
+            &default[..]
+        } else {
+            &request.networks[..]
+        };
         if let [single] = asked
             && let Some(target) = single.strip_prefix("container:")
         {
@@ -49,18 +53,29 @@ impl Engine {
         let mut networks = Vec::new();
         for text in asked {
             if text.starts_with("container:") {
-                return Err(EngineError::NotWithMode { what: "another network", mode: text.clone() });
+                return Err(EngineError::NotWithMode {
+                    what: "another network",
+                    mode: text.clone(),
+                });
             }
             // Docker has it as a word for its default network.
             let text = if text == "default" { "bridge" } else { text };
             let record = self.find_network(text)?;
-            networks.push(if make_real { self.real_network(record)? } else { record.network });
+            networks.push(if make_real {
+                self.real_network(record)?
+            } else {
+                record.network
+            });
         }
         let wishes = attach::wishes(&networks.iter().collect::<Vec<_>>(), &request.attach)?;
         let host = networks.iter().any(|network| network.driver == Driver::Host);
         let bridges = networks.into_iter().filter(|network| network.driver == Driver::Bridge);
         Ok(Placement {
-            namespace: if host { NamespaceChoice::Host } else { NamespaceChoice::Own },
+            namespace: if host {
+                NamespaceChoice::Host
+            } else {
+                NamespaceChoice::Own
+            },
             endpoints: bridges.zip(wishes).collect(),
         })
     }
@@ -68,7 +83,10 @@ impl Engine {
     fn place_beside(&mut self, request: &RunRequest, mode: &str, target: &str) -> Result<Placement, EngineError> {
         attach::needs_bridge(&request.attach, mode)?;
         if request.hostname.is_some() {
-            return Err(EngineError::NotWithMode { what: "--hostname", mode: mode.to_owned() });
+            return Err(EngineError::NotWithMode {
+                what: "--hostname",
+                mode: mode.to_owned(),
+            });
         }
         let (record, spec) = self.running_container(target)?;
         let namespace = match spec.namespace {
@@ -76,7 +94,10 @@ impl Engine {
             NamespaceChoice::Host | NamespaceChoice::Container(_) => spec.namespace,
             NamespaceChoice::Own => NamespaceChoice::Container(record.id),
         };
-        Ok(Placement { namespace, endpoints: Vec::new() })
+        Ok(Placement {
+            namespace,
+            endpoints: Vec::new(),
+        })
     }
 }
 
@@ -101,9 +122,16 @@ pub(super) fn record_endpoint(
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
     let mut addresses = Vec::new();
     for pool in &network.pools {
-        let asked = wish.addresses.iter().copied().find(|address: &IpAddr| pool.subnet.contains(*address));
+        let asked = wish
+            .addresses
+            .iter()
+            .copied()
+            .find(|address: &IpAddr| pool.subnet.contains(*address));
         let address = records.lease_address(&pool.subnet, asked, &endpoint.id, recording.now)?;
-        addresses.push(InterfaceAddress { address, prefix: pool.subnet.prefix() });
+        addresses.push(InterfaceAddress {
+            address,
+            prefix: pool.subnet.prefix(),
+        });
     }
     attach::bear_addresses(&mut endpoint, addresses, wish);
     if wish.publishes {
@@ -123,7 +151,11 @@ fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<Pu
     };
     if let Some(host_port) = asked.host_port {
         let port = at(host_port);
-        return if records.insert_port(endpoint, &port)? { Ok(port) } else { Err(port_taken(records, &port)?) };
+        return if records.insert_port(endpoint, &port)? {
+            Ok(port)
+        } else {
+            Err(port_taken(records, &port)?)
+        };
     }
     for _ in 0..FREE_PORT_TRIES {
         let port = at(sockets::any_free(asked.host_ip, asked.protocol)?);
@@ -136,9 +168,14 @@ fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<Pu
 
 fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, StoreError> {
     let holder = match records.port_holder(port)? {
-        Some(id) => records.container(&id)?.map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
+        Some(id) => records
+            .container(&id)?
+            .map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
         None => "itself, a second time".to_owned(),
     };
     let protocol: Protocol = port.protocol;
-    Ok(EngineError::PortTaken { port: format!("{}/{protocol}", port.host_port), holder })
+    Ok(EngineError::PortTaken {
+        port: format!("{}/{protocol}", port.host_port),
+        holder,
+    })
 }

@@ -36,10 +36,21 @@ impl Engine {
     pub fn containers(&mut self, all: bool) -> Result<Vec<ContainerView>, EngineError> {
         self.settle()?;
         self.store.read(|records| {
-            let shown = records.containers()?.into_iter().filter(|c| all || c.state == ContainerState::Running);
+            let shown = records
+                .containers()?
+                .into_iter()
+                .filter(|c| all || c.state == ContainerState::Running);
             let views = shown.map(|record| {
-                let endpoints = records.endpoints_of_container(&record.id)?.into_iter().map(|r| r.endpoint).collect();
-                Ok(ContainerView { spec: read_spec(&record)?, record, endpoints })
+                let endpoints = records
+                    .endpoints_of_container(&record.id)?
+                    .into_iter()
+                    .map(|r| r.endpoint)
+                    .collect();
+                Ok(ContainerView {
+                    spec: read_spec(&record)?,
+                    record,
+                    endpoints,
+                })
             });
             views.collect()
         })
@@ -52,8 +63,17 @@ impl Engine {
             (Some(record), true) => Ok(record),
             (None, _) => Err(EngineError::NoSuchContainer(text.to_owned())),
             (Some(last), false) => {
-                let matches = found.iter().chain([&last]).map(|c| c.name.to_string()).collect::<Vec<_>>().join(", ");
-                Err(EngineError::Ambiguous { text: text.to_owned(), what: "containers", matches })
+                let matches = found
+                    .iter()
+                    .chain([&last])
+                    .map(|c| c.name.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Err(EngineError::Ambiguous {
+                    text: text.to_owned(),
+                    what: "containers",
+                    matches,
+                })
             }
         }
     }
@@ -106,7 +126,11 @@ impl Engine {
         let (record, _) = self.running_container(text)?;
         let name = record.name.to_string();
         let process = record.process.ok_or_else(|| EngineError::NotRunning(name.clone()))?;
-        if ProcessRef::from(process).send(signal)? { Ok(()) } else { Err(EngineError::NotRunning(name)) }
+        if ProcessRef::from(process).send(signal)? {
+            Ok(())
+        } else {
+            Err(EngineError::NotRunning(name))
+        }
     }
 
     /// Removes a container; with `force` one that runs as well.
@@ -143,7 +167,9 @@ impl Engine {
     /// [`EngineError`], with the exit status that `exec` ends with.
     pub fn exec(&mut self, text: &str, request: &ExecRequest) -> Result<i32, EngineError> {
         let (record, spec) = self.running_container(text)?;
-        let process = record.process.ok_or_else(|| EngineError::NotRunning(record.name.to_string()))?;
+        let process = record
+            .process
+            .ok_or_else(|| EngineError::NotRunning(record.name.to_string()))?;
         let paths = self.container_paths(record.id.as_str());
         Ok(exec::exec(&paths, spec.runtime.as_deref(), process.into(), request)?)
     }

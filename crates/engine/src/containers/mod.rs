@@ -1,7 +1,7 @@
 //! Containers: what they are, how they come and go.
 
-mod endpoints;
 mod ended;
+mod endpoints;
 mod lifecycle;
 mod names;
 pub mod paths;

@@ -2,14 +2,14 @@
 
 const QUALITIES: [&str; 32] = [
     "amber", "bold", "brave", "bright", "brisk", "calm", "clever", "cosy", "eager", "fair", "fleet", "fresh", "gentle",
-    "glad", "golden", "green", "happy", "jolly", "keen", "kind", "lively", "lucky", "merry", "nimble", "proud", "quick",
-    "quiet", "sharp", "silver", "steady", "swift", "warm",
+    "glad", "golden", "green", "happy", "jolly", "keen", "kind", "lively", "lucky", "merry", "nimble", "proud",
+    "quick", "quiet", "sharp", "silver", "steady", "swift", "warm",
 ];
 
 const ANIMALS: [&str; 32] = [
     "badger", "beaver", "bison", "crane", "curlew", "dolphin", "eagle", "falcon", "ferret", "finch", "fox", "gecko",
-    "hare", "hawk", "heron", "ibex", "jay", "kestrel", "lark", "lynx", "marten", "moose", "newt", "orca", "otter", "owl",
-    "puffin", "raven", "robin", "seal", "stoat", "wren",
+    "hare", "hawk", "heron", "ibex", "jay", "kestrel", "lark", "lynx", "marten", "moose", "newt", "orca", "otter",
+    "owl", "puffin", "raven", "robin", "seal", "stoat", "wren",
 ];
 
 /// A name made of `random` bytes: a quality, an animal, and enough digits that a clash is a rarity.

@@ -49,19 +49,28 @@ pub struct RunRequest {
 
 /// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace is
 /// filled in when the networks are known.
-pub(super) fn specify(request: &RunRequest, dns: &[std::net::IpAddr]) -> Result<(Id, Name, ContainerSpec), EngineError> {
+pub(super) fn specify(
+    request: &RunRequest,
+    dns: &[std::net::IpAddr],
+) -> Result<(Id, Name, ContainerSpec), EngineError> {
     let rootfs = request.rootfs.clone().ok_or(EngineError::NoRootfs)?;
     if request.args.is_empty() {
         return Err(EngineError::NoCommand);
     }
-    if let Some(bad) = request.env.iter().find(|variable| variable.is_empty() || variable.starts_with('=')) {
+    if let Some(bad) = request
+        .env
+        .iter()
+        .find(|variable| variable.is_empty() || variable.starts_with('='))
+    {
         return Err(EngineError::BadEnvironment(bad.clone()));
     }
     let cwd = request.cwd.clone().unwrap_or_else(|| PathBuf::from("/"));
     if !cwd.is_absolute() {
         return Err(EngineError::RelativeWorkdir(cwd));
     }
-    let rootfs = rootfs.canonicalize().map_err(EngineError::io("use as root file system", rootfs))?;
+    let rootfs = rootfs
+        .canonicalize()
+        .map_err(EngineError::io("use as root file system", rootfs))?;
     let id = Id::new(random()?);
     let name: Name = match &request.name {
         Some(name) => name.parse()?,
@@ -81,7 +90,11 @@ pub(super) fn specify(request: &RunRequest, dns: &[std::net::IpAddr]) -> Result<
         auto_remove: request.auto_remove,
         rootfs: RootfsSource::Directory(rootfs),
         runtime: request.runtime.clone(),
-        dns: if request.dns.is_empty() { dns.to_vec() } else { request.dns.clone() },
+        dns: if request.dns.is_empty() {
+            dns.to_vec()
+        } else {
+            request.dns.clone()
+        },
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))

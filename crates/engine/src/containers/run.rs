@@ -96,7 +96,11 @@ impl Engine {
         let recorded = self.record(&id, &name, spec, &placement, request, Ok)?;
         let warnings = warnings(&placement, request);
         match self.start(&recorded, launch) {
-            Ok(attachment) => Ok(Started { id: recorded.id, attachment, warnings }),
+            Ok(attachment) => Ok(Started {
+                id: recorded.id,
+                attachment,
+                warnings,
+            }),
             Err(error) => {
                 self.discard(&recorded.id)?;
                 Err(error)
@@ -108,7 +112,10 @@ impl Engine {
     fn check_name(&mut self, name: &Name) -> Result<(), EngineError> {
         let found = self.store.read(|records| records.find_containers(name.as_str()))?;
         match found.into_iter().find(|container| container.name == *name) {
-            Some(holder) => Err(EngineError::NameTaken { name: name.to_string(), id: holder.id.short().to_owned() }),
+            Some(holder) => Err(EngineError::NameTaken {
+                name: name.to_string(),
+                id: holder.id.short().to_owned(),
+            }),
             None => Ok(()),
         }
     }
@@ -124,19 +131,35 @@ impl Engine {
         finish: impl FnOnce(Recorded) -> Result<Recorded, EngineError>,
     ) -> Result<Recorded, EngineError> {
         let (owner, boot, now) = (self.me, self.boot.clone(), now());
-        let recording = Recording { container: id, owner, boot: &boot, now };
-        let text =
-            serde_json::to_string(&spec).map_err(|source| EngineError::Record { name: name.to_string(), source })?;
+        let recording = Recording {
+            container: id,
+            owner,
+            boot: &boot,
+            now,
+        };
+        let text = serde_json::to_string(&spec).map_err(|source| EngineError::Record {
+            name: name.to_string(),
+            source,
+        })?;
         let joins = match spec.namespace.clone() {
             NamespaceChoice::Container(other) => Some(other),
             NamespaceChoice::Own | NamespaceChoice::Host => None,
         };
-        let new = NewContainer { id, name, spec: &text, joins: joins.as_ref(), created: now };
+        let new = NewContainer {
+            id,
+            name,
+            spec: &text,
+            joins: joins.as_ref(),
+            created: now,
+        };
         self.store.write(|records| {
             if !records.insert_container(&new, owner, &boot)? {
                 let holder = records.find_containers(name.as_str())?.pop();
                 let id = holder.map_or_else(String::new, |container| container.id.short().to_owned());
-                return Err(EngineError::NameTaken { name: name.to_string(), id });
+                return Err(EngineError::NameTaken {
+                    name: name.to_string(),
+                    id,
+                });
             }
             let mut endpoints = Vec::new();
             for (network, wish) in &placement.endpoints {
@@ -147,9 +170,16 @@ impl Engine {
                 }
                 let ports = &request.attach.ports;
                 let ports = if network.internal { &[][..] } else { ports.as_slice() };
-                endpoints.push((network.clone(), record_endpoint(records, network, wish, ports, recording)?));
+                endpoints.push((
+                    network.clone(),
+                    record_endpoint(records, network, wish, ports, recording)?,
+                ));
             }
-            finish(Recorded { id: id.clone(), spec, endpoints })
+            finish(Recorded {
+                id: id.clone(),
+                spec,
+                endpoints,
+            })
         })
     }
 
@@ -193,7 +223,11 @@ impl Engine {
         std::fs::create_dir_all(&namespaces).map_err(EngineError::io("create", namespaces))?;
         let plan = self.plug_in_plan(recorded);
         self.apply(&plan)?;
-        let layer = if recorded.spec.auto_remove { WritableLayer::Discarded } else { WritableLayer::Kept };
+        let layer = if recorded.spec.auto_remove {
+            WritableLayer::Discarded
+        } else {
+            WritableLayer::Kept
+        };
         rootfs::mount(&recorded.spec.rootfs, paths, layer)?;
         self.write_etc_files(recorded)?;
         oci::spec::write_bundle(&recorded.spec, paths, self.joined_namespace(recorded).as_deref())?;
@@ -230,10 +264,18 @@ impl Engine {
         let mut addresses = Vec::new();
         if let NamespaceChoice::Container(other) = &spec.namespace {
             let endpoints = self.store.read(|records| records.endpoints_of_container(other))?;
-            addresses.extend(endpoints.iter().flat_map(|r| r.endpoint.addresses.iter().map(|a| a.address)));
+            addresses.extend(
+                endpoints
+                    .iter()
+                    .flat_map(|r| r.endpoint.addresses.iter().map(|a| a.address)),
+            );
         }
         for (_, endpoint) in &recorded.endpoints {
-            addresses.extend([Family::V4, Family::V6].into_iter().filter_map(|family| endpoint.address(family)));
+            addresses.extend(
+                [Family::V4, Family::V6]
+                    .into_iter()
+                    .filter_map(|family| endpoint.address(family)),
+            );
         }
         let hosts = etc_files::hosts(&addresses, &[&spec.hostname, &spec.name]);
         let resolv_conf = match spec.namespace {
@@ -257,10 +299,16 @@ fn warnings(placement: &Placement, request: &RunRequest) -> Vec<String> {
     if publishes && placement.namespace == NamespaceChoice::Host {
         warnings.push("published ports are discarded on the host's network: the container is there already".to_owned());
     }
-    if let Some((network, _)) = placement.endpoints.iter().find(|(network, wish)| wish.publishes && network.internal)
+    if let Some((network, _)) = placement
+        .endpoints
+        .iter()
+        .find(|(network, wish)| wish.publishes && network.internal)
         && publishes
     {
-        warnings.push(format!("published ports are discarded: network {:?} is internal", network.name.as_str()));
+        warnings.push(format!(
+            "published ports are discarded: network {:?} is internal",
+            network.name.as_str()
+        ));
     }
     warnings
 }

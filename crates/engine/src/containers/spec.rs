@@ -76,9 +76,7 @@ pub struct Mount {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MountError {
     /// Not `SOURCE:DESTINATION[:MODE]`.
-    #[error(
-        "invalid volume specification {0:?}: it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro"
-    )]
+    #[error("invalid volume specification {0:?}: it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro")]
     Format(String),
     /// A name in place of a host path.
     #[error(
@@ -92,9 +90,7 @@ pub enum MountError {
         name: String,
     },
     /// The path in the container is not absolute.
-    #[error(
-        "invalid mount path {destination:?} in {spec:?}: the path in the container must be absolute"
-    )]
+    #[error("invalid mount path {destination:?} in {spec:?}: the path in the container must be absolute")]
     RelativeDestination {
         /// The whole argument.
         spec: String,
@@ -206,34 +202,17 @@ mod tests {
 
     #[test]
     fn volumes_with_and_without_a_mode() {
-        assert_eq!(
-            Mount::parse("/srv:/data"),
-            Ok(mount("/srv", "/data", false))
-        );
-        assert_eq!(
-            Mount::parse("/srv:/data:rw"),
-            Ok(mount("/srv", "/data", false))
-        );
-        assert_eq!(
-            Mount::parse("/a b,c:/data/../x/:ro"),
-            Ok(mount("/a b,c", "/x", true))
-        );
+        assert_eq!(Mount::parse("/srv:/data"), Ok(mount("/srv", "/data", false)));
+        assert_eq!(Mount::parse("/srv:/data:rw"), Ok(mount("/srv", "/data", false)));
+        assert_eq!(Mount::parse("/a b,c:/data/../x/:ro"), Ok(mount("/a b,c", "/x", true)));
     }
 
     #[test]
     fn wrong_volumes_say_what_is_wrong() {
-        let check = |spec: &str, expected: &str| {
-            assert_eq!(Mount::parse(spec).unwrap_err().to_string(), expected)
-        };
+        let check = |spec: &str, expected: &str| assert_eq!(Mount::parse(spec).unwrap_err().to_string(), expected);
         let form = "it must be SOURCE:DESTINATION or SOURCE:DESTINATION:ro";
-        check(
-            "/data",
-            &format!("invalid volume specification \"/data\": {form}"),
-        );
-        check(
-            ":/data",
-            &format!("invalid volume specification \":/data\": {form}"),
-        );
+        check("/data", &format!("invalid volume specification \"/data\": {form}"));
+        check(":/data", &format!("invalid volume specification \":/data\": {form}"));
         check(
             "/a:/b:ro:z",
             &format!("invalid volume specification \"/a:/b:ro:z\": {form}"),

@@ -70,8 +70,7 @@ fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, UserError> {
     };
     let home = if home.is_empty() { "/" } else { home }.to_owned();
     let Some(wanted) = wanted_group else {
-        let member =
-            |entry: &Group| !name.is_empty() && entry.members.split(',').any(|one| one == name);
+        let member = |entry: &Group| !name.is_empty() && entry.members.split(',').any(|one| one == name);
         let memberships = groups(group).filter(member).map(|entry| entry.gid);
         let mut supplementary = vec![gid];
         supplementary.extend(memberships.filter(|more| *more != gid));
@@ -186,9 +185,6 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let root = RootDir::open(empty.path()).unwrap();
         assert_eq!(User::find("5:6", &root).unwrap().gid, 6);
-        assert!(matches!(
-            User::find("root", &root),
-            Err(UserError::UnknownUser(_))
-        ));
+        assert!(matches!(User::find("root", &root), Err(UserError::UnknownUser(_))));
     }
 }

@@ -21,7 +21,11 @@ pub struct Created {
 
 /// Chance and time for a new network.
 pub(super) fn birth() -> Result<Birth, EngineError> {
-    Ok(Birth { id: Id::new(random()?), mac: MacAddress::local(random()?), now: now() })
+    Ok(Birth {
+        id: Id::new(random()?),
+        mac: MacAddress::local(random()?),
+        now: now(),
+    })
 }
 
 impl Engine {
@@ -32,9 +36,14 @@ impl Engine {
     pub fn plan_network(&mut self, request: &NetworkRequest) -> Result<Created, EngineError> {
         let (birth, pools) = (birth()?, self.pools()?);
         let seen = self.kernel().observe()?;
-        let networks: Vec<Network> =
-            self.store.read(|r| Ok::<_, EngineError>(r.networks()?.into_iter().map(|n| n.network).collect()))?;
-        let around = Surroundings { networks: &networks, seen: &seen, pools: &pools };
+        let networks: Vec<Network> = self
+            .store
+            .read(|r| Ok::<_, EngineError>(r.networks()?.into_iter().map(|n| n.network).collect()))?;
+        let around = Surroundings {
+            networks: &networks,
+            seen: &seen,
+            pools: &pools,
+        };
         let network = spec::create(request, &around, birth)?;
         let plan = plan::create_network(&network, &seen);
         Ok(Created { network, plan })
@@ -49,7 +58,8 @@ impl Engine {
         self.finish_half_done_networks()?;
         let Created { network, plan } = self.plan_network(request)?;
         let me = self.me;
-        self.store.write(|records| records.insert_network(&network, State::Creating, Some(me)))?;
+        self.store
+            .write(|records| records.insert_network(&network, State::Creating, Some(me)))?;
         match self.apply(&plan) {
             Ok(()) => self.mark_real(&network.id)?,
             Err(error) => {
@@ -63,6 +73,7 @@ impl Engine {
     /// Records that a network is real in this boot.
     pub(super) fn mark_real(&mut self, network: &Id) -> Result<(), EngineError> {
         let boot = self.boot.clone();
-        self.store.write(|records| Ok(records.set_network_state(network, State::Ready, None, Some(&boot))?))
+        self.store
+            .write(|records| Ok(records.set_network_state(network, State::Ready, None, Some(&boot))?))
     }
 }

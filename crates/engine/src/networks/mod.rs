@@ -88,13 +88,20 @@ impl Engine {
     /// [`EngineError`] when there is no network that `text` means.
     pub fn network_usage(&mut self, text: &str) -> Result<Vec<PoolView>, EngineError> {
         let NetworkView { network, endpoints } = self.network(text)?;
-        let holders: BTreeMap<Id, String> = endpoints.into_iter().map(|(endpoint, name)| (endpoint.id, name)).collect();
+        let holders: BTreeMap<Id, String> = endpoints
+            .into_iter()
+            .map(|(endpoint, name)| (endpoint.id, name))
+            .collect();
         self.store.read(|records| {
             let pools = network.pools.iter();
             pools
                 .map(|pool| {
                     let usage = records.usage(&pool.subnet)?;
-                    Ok(PoolView { pool: *pool, usage, holders: holders.clone() })
+                    Ok(PoolView {
+                        pool: *pool,
+                        usage,
+                        holders: holders.clone(),
+                    })
                 })
                 .collect()
         })
@@ -110,7 +117,10 @@ impl Engine {
         // Written by the line above; anything else means no more than zeros.
         let mut global_id = [0; 5];
         for (byte, digits) in global_id.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok()).unwrap_or_default();
+            *byte = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|d| u8::from_str_radix(d, 16).ok())
+                .unwrap_or_default();
         }
         Ok(self.config.pools(pools::built_in(global_id)))
     }
@@ -137,9 +147,16 @@ fn find(records: &Records, text: &str) -> Result<NetworkRecord, EngineError> {
         (Some(record), true) => Ok(record),
         (None, _) => Err(EngineError::NoSuchNetwork(text.to_owned())),
         (Some(last), false) => {
-            let names = found.iter().chain([&last]).map(|record| record.network.name.to_string());
+            let names = found
+                .iter()
+                .chain([&last])
+                .map(|record| record.network.name.to_string());
             let matches = names.collect::<Vec<_>>().join(", ");
-            Err(EngineError::Ambiguous { text: text.to_owned(), what: "networks", matches })
+            Err(EngineError::Ambiguous {
+                text: text.to_owned(),
+                what: "networks",
+                matches,
+            })
         }
     }
 }

@@ -36,14 +36,19 @@ impl Engine {
     }
 
     fn what_is_missing(&mut self, record: &NetworkRecord) -> Result<Missing, EngineError> {
-        let Some(bridge) = &record.network.bridge else { return Ok(Missing::Bridge) };
+        let Some(bridge) = &record.network.bridge else {
+            return Ok(Missing::Bridge);
+        };
         if record.state != State::Ready {
             return Ok(Missing::Bridge);
         }
         let missing = plan::missing(bridge, &self.kernel().observe_bridge(&bridge.name)?);
         if missing == Missing::NotOurs {
             let network = record.network.name.to_string();
-            return Err(EngineError::NotOurs { device: bridge.name.to_string(), network });
+            return Err(EngineError::NotOurs {
+                device: bridge.name.to_string(),
+                network,
+            });
         }
         Ok(missing)
     }
@@ -88,7 +93,11 @@ impl Engine {
         let bip = self.config.bip.clone();
         self.store.write(|records| {
             let networks: Vec<Network> = records.networks()?.into_iter().map(|record| record.network).collect();
-            let around = Surroundings { networks: &networks, seen: &seen, pools: &pools };
+            let around = Surroundings {
+                networks: &networks,
+                seen: &seen,
+                pools: &pools,
+            };
             let request = NetworkRequest {
                 // Any name that is free: only subnet and MTU of what comes out are used.
                 name: format!("default-{}", birth.id.short()),
@@ -111,7 +120,9 @@ fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpo
         record.state == State::Ready && record.boot.as_deref() == Some(boot) && !record.network.pools.is_empty()
     });
     let networks = networks.map(|record| record.network).collect();
-    let endpoints = records.endpoints_of_boot(boot)?.into_iter().filter(|record| record.state == State::Ready);
+    let endpoints = records
+        .endpoints_of_boot(boot)?
+        .into_iter()
+        .filter(|record| record.state == State::Ready);
     Ok((networks, endpoints.map(|record| record.endpoint).collect()))
 }
-

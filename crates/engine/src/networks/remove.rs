@@ -31,7 +31,11 @@ impl Engine {
             }
             Ok(network)
         })?;
-        let plan = if dry_run { self.removal(&network)? } else { self.take_network_away(&network)? };
+        let plan = if dry_run {
+            self.removal(&network)?
+        } else {
+            self.take_network_away(&network)?
+        };
         Ok((network, plan))
     }
 
@@ -40,7 +44,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when a network could not be wholly removed.
     pub fn prune_networks(&mut self) -> Result<Vec<String>, EngineError> {
-        let unused = self.networks()?.into_iter().filter(|v| v.endpoints.is_empty() && !v.network.is_built_in());
+        let unused = self
+            .networks()?
+            .into_iter()
+            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in());
         let mut removed = Vec::new();
         for view in unused.collect::<Vec<_>>() {
             match self.remove_network(view.network.id.as_str(), false) {
@@ -75,10 +82,18 @@ impl Engine {
         let plan = self.removal(network)?;
         let failures = self.take_away(&plan);
         if !failures.is_empty() {
-            let failures = failures.iter().map(|f| format!("{}: {}", f.step, f.reason)).collect::<Vec<_>>().join("; ");
-            return Err(EngineError::NotRemoved { what: format!("network {:?}", network.name.as_str()), failures });
+            let failures = failures
+                .iter()
+                .map(|f| format!("{}: {}", f.step, f.reason))
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Err(EngineError::NotRemoved {
+                what: format!("network {:?}", network.name.as_str()),
+                failures,
+            });
         }
-        self.store.write(|records| Ok::<_, EngineError>(records.delete_network(&network.id)?))?;
+        self.store
+            .write(|records| Ok::<_, EngineError>(records.delete_network(&network.id)?))?;
         Ok(plan)
     }
 
@@ -100,11 +115,19 @@ fn refuse_in_use(records: &Records, network: &Network) -> Result<(), EngineError
     if endpoints.is_empty() {
         return Ok(());
     }
-    let names = endpoints.iter().map(|EndpointRecord { endpoint, .. }| container_name(records, &endpoint.container));
+    let names = endpoints
+        .iter()
+        .map(|EndpointRecord { endpoint, .. }| container_name(records, &endpoint.container));
     let containers = names.collect::<Result<Vec<_>, _>>()?.join(" ");
-    Err(EngineError::InUse { name: network.name.to_string(), count: endpoints.len(), containers })
+    Err(EngineError::InUse {
+        name: network.name.to_string(),
+        count: endpoints.len(),
+        containers,
+    })
 }
 
 fn container_name(records: &Records, id: &Id) -> Result<String, EngineError> {
-    Ok(records.container(id)?.map_or_else(|| id.short().to_owned(), |container| container.name.to_string()))
+    Ok(records
+        .container(id)?
+        .map_or_else(|| id.short().to_owned(), |container| container.name.to_string()))
 }

@@ -20,8 +20,8 @@ pub const DEFAULT: [Capability; 14] = [
     Capability::SysChroot,
 ];
 
-/// The OCI object that bounds a process to `capabilities`. None is inheritable or ambient (CVE-2022-24769), so a process
-/// of another user than root has none until it executes a file with file capabilities.
+/// The OCI object that bounds a process to `capabilities`. None is inheritable or ambient (CVE-2022-24769), so a
+/// process of another user than root has none until it executes a file with file capabilities.
 pub fn bounded_to(capabilities: &[Capability]) -> LinuxCapabilities {
     let set: Capabilities = capabilities.iter().copied().collect();
     let mut result = LinuxCapabilities::default();

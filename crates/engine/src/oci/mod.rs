@@ -6,6 +6,7 @@ mod mounts;
 pub mod seccomp;
 pub mod spec;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
@@ -19,6 +20,18 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// The path of a container's cgroup in each hierarchy.
 pub(crate) fn cgroup_path(id: &str) -> PathBuf {
     Path::new("/zdocker").join(id)
+}
+
+/// The directories of a container's cgroup, one in each hierarchy that has it.
+pub(crate) fn cgroup_directories(id: &str) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir(CGROUP_ROOT).into_iter().flatten().flatten();
+    let roots = hierarchies
+        .map(|entry| entry.path())
+        .chain([PathBuf::from(CGROUP_ROOT)]);
+    roots
+        .map(|root| root.join("zdocker").join(id))
+        .filter(|path| path.exists())
+        .collect()
 }
 
 /// The directory of a container's cgroup; `None` when this host has not a pure cgroup2 hierarchy.

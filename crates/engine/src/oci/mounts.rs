@@ -26,18 +26,8 @@ pub(super) fn all(
         )?,
         mount("/dev/pts", "devpts", "devpts", &PTS_OPTIONS)?,
         sys(host_network)?,
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            cgroup_options(cgroup2),
-        )?,
-        mount(
-            "/dev/mqueue",
-            "mqueue",
-            "mqueue",
-            &["nosuid", "noexec", "nodev"],
-        )?,
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", cgroup_options(cgroup2))?,
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount(
             "/dev/shm",
             "tmpfs",
@@ -58,14 +48,7 @@ pub(super) fn all(
     Ok(mounts)
 }
 
-const PTS_OPTIONS: [&str; 6] = [
-    "nosuid",
-    "noexec",
-    "newinstance",
-    "ptmxmode=0666",
-    "mode=0620",
-    "gid=5",
-];
+const PTS_OPTIONS: [&str; 6] = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
 
 /// A new sysfs shows the network devices of the network namespace that it is mounted in, and can only be mounted by
 /// that namespace's owner: with the host's network, the host's own is shown.
@@ -77,12 +60,7 @@ fn sys(host_network: bool) -> Result<Mount, OciSpecError> {
             &["bind", "nosuid", "noexec", "nodev", "ro"],
         );
     }
-    mount(
-        "/sys",
-        "sysfs",
-        "sysfs",
-        &["nosuid", "noexec", "nodev", "ro"],
-    )
+    mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
 }
 
 fn cgroup_options(cgroup2: bool) -> &'static [&'static str] {
@@ -113,12 +91,7 @@ fn bind(source: &Path, destination: &Path, options: &[&str]) -> Result<Mount, Oc
         .build()
 }
 
-fn mount(
-    destination: &str,
-    typ: &str,
-    source: &str,
-    options: &[&str],
-) -> Result<Mount, OciSpecError> {
+fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
     MountBuilder::default()
         .destination(destination)
         .typ(typ)

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    Arch, Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
+    Arch, Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
+    LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
 use serde::Deserialize;
 
@@ -27,23 +27,11 @@ struct Profile {
     allow_with_capability: HashMap<Capability, Vec<String>>,
 }
 
-/// In which order a masked comparison's two operands stand in `config.json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaskOrder {
-    /// `value` is the mask, `valueTwo` what is compared with, as the OCI specification and runc have it.
-    MaskFirst,
-    /// The other way round, as libcontainer 0.7 takes them.
-    MaskLast,
-}
-
 /// The profile for a container with `capabilities`.
 ///
 /// # Errors
 /// Never, short of a mistake in the profile itself.
-pub fn profile(
-    capabilities: &[Capability],
-    order: MaskOrder,
-) -> Result<LinuxSeccomp, OciSpecError> {
+pub fn profile(capabilities: &[Capability]) -> Result<LinuxSeccomp, OciSpecError> {
     let profile: Profile = serde_json::from_str(include_str!("seccomp.json"))?;
     let mut names = profile.allow;
     names.extend(
@@ -68,7 +56,7 @@ pub fn profile(
         rules.push(allow(["personality"], vec![same])?);
     }
     if !capabilities.contains(&Capability::SysAdmin) {
-        rules.push(allow(["clone"], vec![no_new_namespaces(order)?])?);
+        rules.push(allow(["clone"], vec![no_new_namespaces()?])?);
         rules.push(absent("clone3")?);
     }
     LinuxSeccompBuilder::default()
@@ -105,27 +93,16 @@ fn absent(name: &str) -> Result<LinuxSyscall, OciSpecError> {
 }
 
 /// Compares the first argument.
-fn compare(
-    op: LinuxSeccompOperator,
-    value: u64,
-    second: Option<u64>,
-) -> Result<LinuxSeccompArg, OciSpecError> {
-    let arg = LinuxSeccompArgBuilder::default()
-        .index(0usize)
-        .value(value)
-        .op(op);
+fn compare(op: LinuxSeccompOperator, value: u64, second: Option<u64>) -> Result<LinuxSeccompArg, OciSpecError> {
+    let arg = LinuxSeccompArgBuilder::default().index(0usize).value(value).op(op);
     match second {
         Some(second) => arg.value_two(second).build(),
         None => arg.build(),
     }
 }
 
-fn no_new_namespaces(order: MaskOrder) -> Result<LinuxSeccompArg, OciSpecError> {
-    let (value, second) = match order {
-        MaskOrder::MaskFirst => (NEW_NAMESPACES, 0),
-        MaskOrder::MaskLast => (0, NEW_NAMESPACES),
-    };
-    compare(LinuxSeccompOperator::ScmpCmpMaskedEq, value, Some(second))
+fn no_new_namespaces() -> Result<LinuxSeccompArg, OciSpecError> {
+    compare(LinuxSeccompOperator::ScmpCmpMaskedEq, NEW_NAMESPACES, Some(0))
 }
 
 /// This machine's architecture and the older ones that its kernel runs programs of.
@@ -144,18 +121,12 @@ mod tests {
 
     fn allowed(seccomp: &LinuxSeccomp, name: &str) -> Vec<LinuxSyscall> {
         let named = |rule: &&LinuxSyscall| rule.names().iter().any(|known| known == name);
-        seccomp
-            .syscalls()
-            .iter()
-            .flatten()
-            .filter(named)
-            .cloned()
-            .collect()
+        seccomp.syscalls().iter().flatten().filter(named).cloned().collect()
     }
 
     #[test]
     fn the_default_capabilities_give_no_mounts_and_no_namespaces() {
-        let seccomp = profile(&capabilities::DEFAULT, MaskOrder::MaskFirst).unwrap();
+        let seccomp = profile(&capabilities::DEFAULT).unwrap();
         assert_eq!(seccomp.default_action(), LinuxSeccompAction::ScmpActErrno);
         for forbidden in [
             "mount",
@@ -173,20 +144,14 @@ mod tests {
             assert_eq!(allowed(&seccomp, needed).len(), 1, "{needed}");
         }
         let clone = &allowed(&seccomp, "clone")[0].args().clone().unwrap()[0];
-        assert_eq!(
-            (clone.value(), clone.value_two()),
-            (NEW_NAMESPACES, Some(0))
-        );
-        assert_eq!(
-            allowed(&seccomp, "clone3")[0].errno_ret(),
-            Some(libc::ENOSYS as u32)
-        );
+        assert_eq!((clone.value(), clone.value_two()), (NEW_NAMESPACES, Some(0)));
+        assert_eq!(allowed(&seccomp, "clone3")[0].errno_ret(), Some(libc::ENOSYS as u32));
         assert_eq!(allowed(&seccomp, "personality").len(), 5);
     }
 
     #[test]
     fn a_capability_brings_its_system_calls() {
-        let seccomp = profile(&[Capability::SysAdmin], MaskOrder::MaskFirst).unwrap();
+        let seccomp = profile(&[Capability::SysAdmin]).unwrap();
         for name in ["mount", "unshare", "clone", "clone3"] {
             let rules = allowed(&seccomp, name);
             assert!(rules.len() == 1 && rules[0].args().is_none(), "{name}");

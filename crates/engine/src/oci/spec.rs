@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxResourcesBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, PosixRlimit,
+    PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use rustix::process::{Resource, getrlimit};
 
-use super::seccomp::{self, MaskOrder};
+use super::seccomp;
 use super::{capabilities, devices, mounts};
 use crate::containers::paths::ContainerPaths;
 use crate::containers::spec::ContainerSpec;
@@ -43,13 +42,7 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Files and directories that act on the host: read-only in the container (Docker's list).
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Why a bundle could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +89,7 @@ impl Host {
 ///
 /// # Errors
 /// When the user is unknown in the container, or a file cannot be read or written.
-pub fn write_bundle(
-    spec: &ContainerSpec,
-    paths: &ContainerPaths,
-    netns: Option<&Path>,
-) -> Result<(), BundleError> {
+pub fn write_bundle(spec: &ContainerSpec, paths: &ContainerPaths, netns: Option<&Path>) -> Result<(), BundleError> {
     let root = RootDir::open(&paths.merged()).map_err(failed("open", &paths.merged()))?;
     let user = User::find(spec.user.as_deref().unwrap_or_default(), &root)?;
     root.create_dir_all(&spec.cwd)
@@ -114,8 +103,7 @@ pub fn write_bundle(
     fs::create_dir_all(paths.bundle()).map_err(failed("create", &paths.bundle()))?;
     let file = paths.bundle().join("config.json");
     let config = File::create(&file).map_err(failed("create", &file))?;
-    serde_json::to_writer(BufWriter::new(config), &bundle)
-        .map_err(|error| failed("write", &file)(error.into()))
+    serde_json::to_writer(BufWriter::new(config), &bundle).map_err(|error| failed("write", &file)(error.into()))
 }
 
 fn bundle_spec(
@@ -127,12 +115,7 @@ fn bundle_spec(
 ) -> Result<Spec, OciSpecError> {
     SpecBuilder::default()
         .version("1.0.2")
-        .root(
-            RootBuilder::default()
-                .path(paths.merged())
-                .readonly(false)
-                .build()?,
-        )
+        .root(RootBuilder::default().path(paths.merged()).readonly(false).build()?)
         .hostname(&spec.hostname)
         .mounts(mounts::all(spec, paths, netns.is_none(), host.cgroup2)?)
         .process(process(spec, user, host)?)
@@ -175,10 +158,7 @@ fn open_files(host: Host) -> Result<PosixRlimit, OciSpecError> {
 
 /// The environment of a process: what every process has, overridden by what the user gave.
 fn environment(given: &[String], hostname: &str, home: &str, tty: bool) -> Vec<String> {
-    let mut environment = vec![
-        format!("PATH={DEFAULT_PATH}"),
-        format!("HOSTNAME={hostname}"),
-    ];
+    let mut environment = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={hostname}")];
     if tty {
         environment.push("TERM=xterm".to_owned());
     }
@@ -191,10 +171,7 @@ fn environment(given: &[String], hostname: &str, home: &str, tty: bool) -> Vec<S
 pub(crate) fn override_environment(environment: &mut Vec<String>, given: &[String]) {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     for entry in given {
-        match environment
-            .iter_mut()
-            .find(|earlier| name(earlier) == name(entry))
-        {
+        match environment.iter_mut().find(|earlier| name(earlier) == name(entry)) {
             Some(earlier) => earlier.clone_from(entry),
             None => environment.push(entry.clone()),
         }
@@ -208,22 +185,12 @@ fn linux(
     host: Host,
 ) -> Result<Linux, OciSpecError> {
     let hidden = rootfs::visible_in(&spec.rootfs, &[paths.state_root(), paths.run_root()]);
-    let hidden = hidden
-        .iter()
-        .map(|path| path.to_string_lossy().into_owned());
-    let order = match spec.runtime {
-        None => MaskOrder::MaskLast,
-        Some(_) => MaskOrder::MaskFirst,
-    };
+    let hidden = hidden.iter().map(|path| path.to_string_lossy().into_owned());
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(netns, host)?)
         .cgroups_path(super::cgroup_path(&spec.id))
-        .resources(
-            LinuxResourcesBuilder::default()
-                .devices(devices::rules()?)
-                .build()?,
-        )
-        .seccomp(seccomp::profile(&capabilities::DEFAULT, order)?)
+        .resources(LinuxResourcesBuilder::default().devices(devices::rules()?).build()?)
+        .seccomp(seccomp::profile(&capabilities::DEFAULT)?)
         .masked_paths(
             MASKED
                 .iter()

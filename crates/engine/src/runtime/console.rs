@@ -21,11 +21,7 @@ impl ConsoleSocket {
     /// Listens as `name` in `directory`.
     pub(crate) fn bind(directory: &Path, name: &str) -> io::Result<Self> {
         let directory = File::open(directory)?;
-        let path = format!(
-            "/proc/{}/fd/{}/{name}",
-            std::process::id(),
-            directory.as_raw_fd()
-        );
+        let path = format!("/proc/{}/fd/{}/{name}", std::process::id(), directory.as_raw_fd());
         let listener = UnixListener::bind(&path)?;
         // A runtime that has done its work has connected: there is nothing to wait for.
         listener.set_nonblocking(true)?;

@@ -1,5 +1,5 @@
-//! The device rules of a container on a cgroup2 host, where a BPF program decides (libcontainer would need libbpf, libelf
-//! and zlib for it; cgroup1 hosts have a controller for the same, which libcontainer knows).
+//! The device rules of a container on a cgroup2 host, where a BPF program decides (libcontainer would need libbpf,
+//! libelf and zlib for it; cgroup1 hosts have a controller for the same, which libcontainer knows).
 
 use std::fs::File;
 use std::io;
@@ -77,7 +77,8 @@ pub(super) fn restrict(cgroup: &Path) -> io::Result<()> {
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
-    // SAFETY: the attributes are of the layout and size that the command takes, and what they point to outlives the call.
+    // SAFETY: the attributes are of the layout and size that the command takes, and what they point to outlives the
+    // call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -157,10 +158,7 @@ fn skip_unless_equal(register: u8, value: i32, skip: i16) -> Instruction {
 
 /// `BPF_ALU64 | BPF_MOV | BPF_K` into the result, and `BPF_JMP | BPF_EXIT`
 fn answer(value: i32) -> [Instruction; 2] {
-    [
-        instruction(0xb7, 0, 0, 0, value),
-        instruction(0x95, 0, 0, 0, 0),
-    ]
+    [instruction(0xb7, 0, 0, 0, value), instruction(0x95, 0, 0, 0, 0)]
 }
 
 #[cfg(test)]
@@ -210,22 +208,14 @@ mod tests {
             (5, 2),
             (136, 77),
         ] {
-            assert_eq!(
-                decide(char, read | write, major, minor),
-                1,
-                "{major}:{minor}"
-            );
+            assert_eq!(decide(char, read | write, major, minor), 1, "{major}:{minor}");
             assert_eq!(decide(block, read, major, minor), 0, "{major}:{minor}");
         }
         for (major, minor) in [(1, 1), (1, 4), (5, 3), (10, 229), (8, 0)] {
             assert_eq!(decide(char, read, major, minor), 0, "{major}:{minor}");
             assert_eq!(decide(char, write, major, minor), 0, "{major}:{minor}");
             assert_eq!(decide(block, mknod, major, minor), 1, "{major}:{minor}");
-            assert_eq!(
-                decide(block, mknod | read, major, minor),
-                0,
-                "{major}:{minor}"
-            );
+            assert_eq!(decide(block, mknod | read, major, minor), 0, "{major}:{minor}");
         }
     }
 }

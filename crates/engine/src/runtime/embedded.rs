@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use rustix::fs::MemfdFlags;
 
 use super::executor::{CommandExecutor, Confinement, Report};
+use super::filter::Filter;
 use super::{ProcessStdio, Runtime, RuntimeError, devices};
 use crate::containers::paths::ContainerPaths;
 use crate::oci::{self, capabilities};
@@ -54,22 +55,19 @@ impl Embedded {
         Container::load(self.state_dir()).map(Some).map_err(reasons)
     }
 
-    fn try_create(&self, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
-        let builder = self
-            .builder(&self.paths.runtime_root())?
-            .with_executor(executor);
+    fn try_create(&self, bundle: PathBuf, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
+        let builder = self.builder(&self.paths.runtime_root())?.with_executor(executor);
         let container = with_stdio(builder, stdio)
             .validate_id()
             .map_err(reasons)?
-            .as_init(self.paths.bundle())
+            .as_init(bundle)
             .with_systemd(false)
             .with_detach(true)
             .build()
             .map_err(reasons)?;
         // The command does not run before start: it never has more than these devices.
         if let Some(cgroup) = oci::cgroup2_directory(self.paths.id()) {
-            devices::restrict(&cgroup)
-                .map_err(|error| format!("cannot restrict its devices: {error}"))?;
+            devices::restrict(&cgroup).map_err(|error| format!("cannot restrict its devices: {error}"))?;
         }
         let pid = container.pid().ok_or("the container has no init process")?;
         Ok(Pid::from_raw(pid.as_raw()))
@@ -91,7 +89,12 @@ impl Embedded {
                 // Wait for it, so that libcontainer finds its cgroup empty; it may be somebody else's child.
                 let _ = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None));
             }
-            container.delete(true).map_err(reasons)?;
+            // Removing empty cgroups is quick; libcontainer, which looks through every hierarchy first and waits
+            // between attempts, is for what is left of them.
+            let cgroups = oci::cgroup_directories(self.paths.id());
+            if !cgroups.iter().all(|cgroup| fs::remove_dir(cgroup).is_ok()) {
+                container.delete(true).map_err(reasons)?;
+            }
         }
         // What a create that was killed half-way has left.
         match fs::remove_dir_all(self.state_dir()) {
@@ -101,17 +104,9 @@ impl Embedded {
     }
 
     /// The container as seen by one exec: libcontainer leaves sockets behind in the directory that it is given.
-    fn try_exec(
-        &self,
-        process: &Process,
-        stdio: ProcessStdio,
-        executor: CommandExecutor,
-    ) -> Result<Pid, String> {
+    fn try_exec(&self, process: &Process, stdio: ProcessStdio, executor: CommandExecutor) -> Result<Pid, String> {
         let terminal = matches!(stdio, ProcessStdio::Terminal { .. });
-        let scratch = self
-            .paths
-            .run_dir()
-            .join(format!("exec-{}", std::process::id()));
+        let scratch = self.paths.run_dir().join(format!("exec-{}", std::process::id()));
         let described = describe(process).map_err(|error| error.to_string())?;
         let result = self.enter(&scratch, terminal, stdio, executor, &described);
         // Below the run directory, which is removed with the container at the latest.
@@ -141,26 +136,49 @@ impl Embedded {
         Ok(Pid::from_raw(pid.as_raw()))
     }
 
-    /// libcontainer forgets the container's seccomp filter when a process enters it; we load it ourselves.
-    fn confinement(&self, process: &Process) -> Result<Confinement, String> {
-        let spec = Spec::load(self.paths.bundle().join("config.json")).map_err(reasons)?;
-        let seccomp = spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.seccomp().clone());
+    /// What `process` is confined by: its own capabilities, and the container's filter.
+    fn confinement(&self, spec: &Spec, process: &Process) -> Result<Confinement, String> {
+        let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let cache = self.paths.run_root().join("seccomp");
+        let filter = profile
+            .map(|profile| Filter::of(profile, &cache))
+            .transpose()
+            .map_err(reasons)?;
         Ok(Confinement {
-            seccomp,
+            filter,
             capabilities: process.capabilities().clone().unwrap_or_default(),
         })
+    }
+
+    fn spec(&self) -> Result<Spec, String> {
+        Spec::load(self.paths.bundle().join("config.json")).map_err(reasons)
+    }
+
+    /// The bundle as libcontainer gets it: without what the executor does in its place.
+    fn write_unconfined(&self, mut spec: Spec, process: &Process) -> Result<PathBuf, String> {
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_seccomp(None);
+        }
+        spec.set_process(Some(privileged(process)));
+        let bundle = self.paths.bundle().join("embedded");
+        fs::create_dir_all(&bundle).map_err(reasons)?;
+        spec.save(bundle.join("config.json")).map_err(reasons)?;
+        Ok(bundle)
+    }
+
+    fn executor(&self, spec: &Spec, process: &Process) -> Result<(CommandExecutor, Report), String> {
+        CommandExecutor::new(self.confinement(spec, process)?).map_err(reasons)
     }
 }
 
 impl Runtime for Embedded {
     fn create(&mut self, stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
         let failed = |reason: String| RuntimeError::failed("create", reason);
-        let (executor, report) =
-            CommandExecutor::new(None).map_err(|error| failed(error.to_string()))?;
-        match self.try_create(stdio, executor) {
+        let spec = self.spec().map_err(failed)?;
+        let process = spec.process().clone().unwrap_or_default();
+        let (executor, report) = self.executor(&spec, &process).map_err(failed)?;
+        let bundle = self.write_unconfined(spec, &process).map_err(failed)?;
+        match self.try_create(bundle, stdio, executor) {
             Ok(pid) => {
                 self.report = Some(report);
                 Ok(pid)
@@ -182,9 +200,8 @@ impl Runtime for Embedded {
 
     fn exec(&mut self, process: &Process, stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
         let failed = |reason: String| RuntimeError::failed("enter", reason);
-        let confinement = self.confinement(process).map_err(failed)?;
-        let (executor, report) =
-            CommandExecutor::new(Some(confinement)).map_err(|error| failed(error.to_string()))?;
+        let spec = self.spec().map_err(failed)?;
+        let (executor, report) = self.executor(&spec, process).map_err(failed)?;
         match self.try_exec(&privileged(process), stdio, executor) {
             Ok(pid) => report.wait().map(|()| pid),
             Err(reason) => Err(report.failure().unwrap_or_else(|| failed(reason))),
@@ -194,17 +211,10 @@ impl Runtime for Embedded {
 
 fn with_stdio(builder: ContainerBuilder, stdio: ProcessStdio) -> ContainerBuilder {
     match stdio {
-        ProcessStdio::Descriptors {
-            stdin,
-            stdout,
-            stderr,
-        } => builder
-            .with_stdin(stdin)
-            .with_stdout(stdout)
-            .with_stderr(stderr),
-        ProcessStdio::Terminal { console_socket } => {
-            builder.with_console_socket(Some(console_socket))
+        ProcessStdio::Descriptors { stdin, stdout, stderr } => {
+            builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr)
         }
+        ProcessStdio::Terminal { console_socket } => builder.with_console_socket(Some(console_socket)),
     }
 }
 
@@ -220,10 +230,7 @@ fn privileged(process: &Process) -> Process {
 
 /// The process as a file in memory.
 fn describe(process: &Process) -> io::Result<std::os::fd::OwnedFd> {
-    let file = fs::File::from(rustix::fs::memfd_create(
-        "process.json",
-        MemfdFlags::CLOEXEC,
-    )?);
+    let file = fs::File::from(rustix::fs::memfd_create("process.json", MemfdFlags::CLOEXEC)?);
     serde_json::to_writer(&file, process)?;
     Ok(file.into())
 }

@@ -8,15 +8,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Process, Spec};
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+use libcontainer::oci_spec::runtime::{LinuxCapabilities, Process, Spec};
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use rustix::fs::{Access, access};
 use rustix::pipe::PipeFlags;
 
 use super::RuntimeError;
+use super::filter::Filter;
 
 /// How many signals there are (asm-generic/signal.h).
 const SIGNALS: libc::c_int = 64;
@@ -26,14 +25,15 @@ const SIGNALS: libc::c_int = 64;
 pub(super) struct CommandExecutor {
     /// Where a failure is written; closed by the kernel when the command runs.
     report: Arc<OwnedFd>,
-    /// What libcontainer leaves to us when a process enters a running container.
-    confinement: Option<Confinement>,
+    /// What the process takes on last.
+    confinement: Confinement,
 }
 
-/// The restrictions of the container that the process takes on last.
-#[derive(Clone)]
+/// The restrictions that a container's process takes on last. libcontainer would compile the filter anew for each container,
+/// and forget it for each process that enters one.
+#[derive(Clone, Default)]
 pub(super) struct Confinement {
-    pub(super) seccomp: Option<LinuxSeccomp>,
+    pub(super) filter: Option<Filter>,
     pub(super) capabilities: LinuxCapabilities,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Confinement {
 pub(super) struct Report(File);
 
 impl CommandExecutor {
-    pub(super) fn new(confinement: Option<Confinement>) -> io::Result<(Self, Report)> {
+    pub(super) fn new(confinement: Confinement) -> io::Result<(Self, Report)> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         Ok((
             Self {
@@ -62,18 +62,13 @@ impl CommandExecutor {
     }
 
     fn confine(&self) -> Result<(), ExecutorError> {
-        let Some(Confinement {
-            seccomp,
-            capabilities,
-        }) = &self.confinement
-        else {
-            return Ok(());
-        };
+        let Confinement { filter, capabilities } = &self.confinement;
         let other = |what: &str, error: &dyn std::fmt::Display| {
             ExecutorError::Other(format!("cannot {what} the process: {error}"))
         };
-        if let Some(filter) = seccomp {
-            libcontainer::seccomp::initialize_seccomp(filter)
+        if let Some(filter) = filter {
+            filter
+                .load()
                 .map_err(|error| other("filter the system calls of", &error))?;
         }
         let syscall = libcontainer::syscall::syscall::create_syscall();
@@ -89,11 +84,7 @@ impl Report {
         self.0
             .read_to_end(&mut text)
             .map_err(|error| RuntimeError::failed("start", error))?;
-        if text.is_empty() {
-            Ok(())
-        } else {
-            Err(parse(&text))
-        }
+        if text.is_empty() { Ok(()) } else { Err(parse(&text)) }
     }
 
     /// The failure that is there already, if any.
@@ -113,13 +104,13 @@ fn parse(report: &[u8]) -> RuntimeError {
 impl Executor for CommandExecutor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let invalid = ExecutorValidationError::ArgValidationError;
-        let (process, command) =
-            command(spec).ok_or_else(|| invalid("there is no command".into()))?;
+        let (process, command) = command(spec).ok_or_else(|| invalid("there is no command".into()))?;
         locate(command, process).map_err(|error| invalid(self.fail(command, &error)))?;
         Ok(())
     }
 
-    /// The environment is given to execve(2) as it is in the specification; libcontainer's own would be in random order.
+    /// The environment is given to execve(2) as it is in the specification; libcontainer's own would be in random
+    /// order.
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         Ok(())
     }
@@ -127,9 +118,7 @@ impl Executor for CommandExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let (process, command) = command(spec).ok_or(ExecutorError::InvalidArg)?;
         self.confine()?;
-        let error = reset_signals()
-            .and_then(|()| execute(command, process))
-            .err();
+        let error = reset_signals().and_then(|()| execute(command, process)).err();
         let error = error.unwrap_or_else(|| io::Error::other("execve returned"));
         Err(ExecutorError::Other(self.fail(command, &error)))
     }
@@ -169,11 +158,7 @@ fn execute(command: &str, process: &Process) -> io::Result<()> {
             .map(|text| CString::new(text.as_bytes()))
             .collect::<Result<Vec<_>, _>>()
     };
-    nix::unistd::execve(
-        &program,
-        &strings(process.args())?,
-        &strings(process.env())?,
-    )?;
+    nix::unistd::execve(&program, &strings(process.args())?, &strings(process.env())?)?;
     Ok(())
 }
 
@@ -187,10 +172,7 @@ fn locate(command: &str, process: &Process) -> io::Result<PathBuf> {
         .iter()
         .flatten()
         .find_map(|entry| entry.strip_prefix("PATH="));
-    let mut failure = io::Error::new(
-        io::ErrorKind::NotFound,
-        "executable file not found in $PATH",
-    );
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "executable file not found in $PATH");
     for directory in path.unwrap_or_default().split(':') {
         // An empty entry is the working directory (execvp(3)).
         let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(command);
@@ -248,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_with_its_kind() {
-        let (executor, report) = CommandExecutor::new(None).unwrap();
+        let (executor, report) = CommandExecutor::new(Confinement::default()).unwrap();
         executor.fail("sh", &io::ErrorKind::NotFound.into());
         let failure = report.failure().unwrap();
         assert_eq!(
@@ -256,9 +238,9 @@ mod tests {
             (127, "\"sh\": entity not found")
         );
 
-        let (executor, report) = CommandExecutor::new(None).unwrap();
+        let (executor, report) = CommandExecutor::new(Confinement::default()).unwrap();
         assert_eq!(report.failure(), None);
-        let (other, report) = CommandExecutor::new(None).unwrap();
+        let (other, report) = CommandExecutor::new(Confinement::default()).unwrap();
         drop((executor, other));
         report.wait().unwrap();
     }

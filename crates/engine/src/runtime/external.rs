@@ -32,18 +32,13 @@ impl External {
     }
 
     fn pid_file(&self, what: &str) -> PathBuf {
-        self.paths
-            .run_dir()
-            .join(format!("{what}-{}.pid", std::process::id()))
+        self.paths.run_dir().join(format!("{what}-{}.pid", std::process::id()))
     }
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .args([
-                Path::new("--root"),
-                &self.paths.runtime_root().join("external"),
-            ])
+            .args([Path::new("--root"), &self.paths.runtime_root().join("external")])
             .args([Path::new("--log"), &self.log()])
             .args(["--log-format", "json", verb])
             .stdin(Stdio::null())
@@ -68,19 +63,13 @@ impl External {
         }
         let logged = last_error(&fs::read_to_string(self.log()).unwrap_or_default());
         let reason = logged.unwrap_or_else(|| format!("{:?}: {status}", self.program));
-        Err(classify(
-            action,
-            args.first().map_or("", String::as_str),
-            reason,
-        ))
+        Err(classify(action, args.first().map_or("", String::as_str), reason))
     }
 
     fn command_of_bundle(&self) -> Vec<String> {
         let spec = Spec::load(self.paths.bundle().join("config.json")).ok();
         let process = spec.as_ref().and_then(|spec| spec.process().as_ref());
-        process
-            .and_then(|process| process.args().clone())
-            .unwrap_or_default()
+        process.and_then(|process| process.args().clone()).unwrap_or_default()
     }
 }
 
@@ -114,12 +103,8 @@ impl Runtime for External {
     fn exec(&mut self, process: &Process, stdio: ProcessStdio) -> Result<Pid, RuntimeError> {
         let failed = |error: io::Error| RuntimeError::failed("enter", error);
         // The runtime program ends as soon as the process runs, which then becomes our child.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-            .map_err(|error| failed(error.into()))?;
-        let (pid_file, description) = (
-            self.pid_file("exec"),
-            self.pid_file("exec").with_extension("json"),
-        );
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| failed(error.into()))?;
+        let (pid_file, description) = (self.pid_file("exec"), self.pid_file("exec").with_extension("json"));
         fs::write(
             &description,
             serde_json::to_vec(process).map_err(|error| failed(error.into()))?,
@@ -134,11 +119,7 @@ impl Runtime for External {
             .arg(&pid_file);
         set_stdio(&mut command, stdio);
         command.arg(self.paths.id());
-        let result = self.run(
-            "enter",
-            process.args().as_deref().unwrap_or_default(),
-            command,
-        );
+        let result = self.run("enter", process.args().as_deref().unwrap_or_default(), command);
         // Below the run directory, which is removed with the container at the latest.
         let _ = fs::remove_file(&description);
         result.and_then(|()| read_pid("enter", &pid_file))
@@ -147,11 +128,7 @@ impl Runtime for External {
 
 fn set_stdio(command: &mut Command, stdio: ProcessStdio) {
     match stdio {
-        ProcessStdio::Descriptors {
-            stdin,
-            stdout,
-            stderr,
-        } => {
+        ProcessStdio::Descriptors { stdin, stdout, stderr } => {
             command.stdin(stdin).stdout(stdout).stderr(stderr);
         }
         ProcessStdio::Terminal { console_socket } => {
@@ -163,10 +140,7 @@ fn set_stdio(command: &mut Command, stdio: ProcessStdio) {
 fn read_pid(action: &str, file: &Path) -> Result<Pid, RuntimeError> {
     let text = fs::read_to_string(file);
     let _ = fs::remove_file(file);
-    let pid = text
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .map(Pid::from_raw);
+    let pid = text.ok().and_then(|text| text.trim().parse().ok()).map(Pid::from_raw);
     pid.ok_or_else(|| RuntimeError::failed(action, "the OCI runtime has written no process id"))
 }
 
@@ -177,12 +151,8 @@ fn last_error(log: &str) -> Option<String> {
         level: String,
         msg: String,
     }
-    let mut lines = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines
-        .rfind(|line| line.level == "error")
-        .map(|line| line.msg)
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.rfind(|line| line.level == "error").map(|line| line.msg)
 }
 
 /// What kind of failure the runtime's message is; runtimes have no other way to say.
@@ -217,23 +187,11 @@ mod tests {
             );
         };
         let runc = "runc create failed: unable to start container process: ";
-        check(
-            &format!("{runc}exec: \"x\": executable file not found in $PATH"),
-            127,
-        );
-        check(
-            &format!("{runc}exec: \"/x\": stat /x: no such file or directory"),
-            127,
-        );
+        check(&format!("{runc}exec: \"x\": executable file not found in $PATH"), 127);
+        check(&format!("{runc}exec: \"/x\": stat /x: no such file or directory"), 127);
         check(&format!("{runc}exec: \"/tmp\": permission denied"), 126);
-        check(
-            "executable file `x` not found in $PATH: No such file or directory",
-            127,
-        );
-        check(
-            "runc create failed: invalid rootfs: no such file or directory",
-            125,
-        );
+        check("executable file `x` not found in $PATH: No such file or directory", 127);
+        check("runc create failed: invalid rootfs: no such file or directory", 125);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod devices;
 mod embedded;
 mod executor;
 mod external;
+mod filter;
 
 use std::io;
 use std::os::fd::OwnedFd;

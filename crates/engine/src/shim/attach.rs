@@ -67,11 +67,7 @@ pub enum AttachError {
 
 impl Attachment {
     pub(super) fn new(socket: UnixStream, inbox: FrameReader, streams: Streams) -> Self {
-        Self {
-            socket,
-            inbox,
-            streams,
-        }
+        Self { socket, inbox, streams }
     }
 
     /// Attaches to a running container.
@@ -79,8 +75,7 @@ impl Attachment {
     /// # Errors
     /// [`AttachError::NotRunning`] when it does not run.
     pub fn connect(paths: &ContainerPaths, streams: Streams) -> Result<Self, AttachError> {
-        let connected =
-            console::by_short_path(&paths.attach_socket(), |path| UnixStream::connect(path));
+        let connected = console::by_short_path(&paths.attach_socket(), |path| UnixStream::connect(path));
         let socket = connected.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 AttachError::NotRunning(paths.id().to_owned())
@@ -126,8 +121,7 @@ impl Attachment {
             .map_err(|error| caller("watch signals")(error.into()))
             .and_then(|signals| {
                 let raw = match tty && self.streams.stdin {
-                    true => RawMode::enter(rustix::stdio::stdin())
-                        .map_err(caller("use the terminal"))?,
+                    true => RawMode::enter(rustix::stdio::stdin()).map_err(caller("use the terminal"))?,
                     false => None,
                 };
                 let end = Relay::new(self, signals, tty)?.run();
@@ -155,10 +149,7 @@ struct Relay {
 
 impl Relay {
     fn new(attachment: Attachment, signals: SignalFd, tty: bool) -> Result<Self, AttachError> {
-        attachment
-            .socket
-            .set_nonblocking(true)
-            .map_err(AttachError::Lost)?;
+        attachment.socket.set_nonblocking(true).map_err(AttachError::Lost)?;
         let reads_stdin = attachment.streams.stdin;
         let (keys, outbox, buffer) = (DetachKeys::default(), Vec::new(), vec![0; CHUNK]);
         let mut relay = Self {
@@ -213,11 +204,7 @@ impl Relay {
                 return Err(AttachError::Lost(error.into()));
             }
         }
-        let events = |index: usize| {
-            fds.get(index)
-                .and_then(PollFd::revents)
-                .unwrap_or(PollFlags::empty())
-        };
+        let events = |index: usize| fds.get(index).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         let shim = events(0);
         let writable = shim.contains(PollFlags::POLLOUT);
         Ok((
@@ -327,10 +314,7 @@ impl Relay {
 }
 
 fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn write(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -82,11 +82,7 @@ impl Client {
         match (&self.socket).read(buffer) {
             Ok(0) => return Received::Gone,
             Ok(length) => self.inbox.extend(&buffer[..length]),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => return Received::Gone,
         }
         let mut frames = Vec::new();

@@ -79,10 +79,7 @@ impl ContainerLog {
         let time = Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
         let mut text = Vec::new();
         if self.lost > 0 {
-            let note = format!(
-                "[zdocker: {} log entries lost: {}]\n",
-                self.lost, self.reason
-            );
+            let note = format!("[zdocker: {} log entries lost: {}]\n", self.lost, self.reason);
             encode(&mut text, OutputStream::Stderr, &note, &time);
         }
         for entry in entries {
@@ -114,9 +111,7 @@ fn entry_length(bytes: &[u8]) -> Option<usize> {
     }
     // A character is not cut in two.
     match std::str::from_utf8(head) {
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
-            Some(error.valid_up_to())
-        }
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => Some(error.valid_up_to()),
         _ => Some(head.len()),
     }
 }
@@ -140,11 +135,7 @@ mod tests {
             let text = |key: &str| value[key].as_str().unwrap().to_owned();
             (text("stream"), text("log"))
         };
-        fs::read_to_string(path)
-            .unwrap()
-            .lines()
-            .map(entry)
-            .collect()
+        fs::read_to_string(path).unwrap().lines().map(entry).collect()
     }
 
     fn pair(stream: &str, log: &str) -> (String, String) {
@@ -204,10 +195,7 @@ mod tests {
         assert_eq!(entries[0], pair("stdout", "before\n"));
         let note = &entries[entries.len() - 2];
         assert_eq!(note.0, "stderr");
-        assert!(
-            note.1.contains("log entries lost: No space left on device"),
-            "{note:?}"
-        );
+        assert!(note.1.contains("log entries lost: No space left on device"), "{note:?}");
         assert_eq!(entries[entries.len() - 1], pair("stdout", "after\n"));
     }
 }

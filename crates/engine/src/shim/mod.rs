@@ -102,13 +102,9 @@ impl Launcher {
     /// # Errors
     /// [`ShimError::Runtime`], with the exit status for the user, when the container does not start. Nothing of the
     /// container is left then; what the launcher has made, it takes back.
-    pub fn start(
-        self,
-        request: &StartRequest,
-    ) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
+    pub fn start(self, request: &StartRequest) -> Result<(ProcessRef, Option<Attachment>), ShimError> {
         let failed = |action| move |source| ShimError::Shim { action, source };
-        protocol::send(&self.socket, &Frame::Start(Box::new(request.clone())))
-            .map_err(failed("ask"))?;
+        protocol::send(&self.socket, &Frame::Start(Box::new(request.clone()))).map_err(failed("ask"))?;
         let mut reader = FrameReader::default();
         match reader.wait(&self.socket).map_err(failed("hear"))? {
             Some(Frame::Started(result)) => {

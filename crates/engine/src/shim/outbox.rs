@@ -86,9 +86,7 @@ impl Outbox {
         };
         let length = (overflow.written - overflow.read).min(MEMORY as u64);
         self.memory.resize(length as usize, 0);
-        overflow
-            .file
-            .read_exact_at(&mut self.memory, overflow.read)?;
+        overflow.file.read_exact_at(&mut self.memory, overflow.read)?;
         overflow.read += length;
         if overflow.read == overflow.written {
             self.overflow = None;
@@ -153,9 +151,6 @@ mod tests {
         drop(client);
         let mut outbox = Outbox::new(dir.path());
         outbox.push(b"x").unwrap();
-        assert_eq!(
-            outbox.flush(&shim).unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(outbox.flush(&shim).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

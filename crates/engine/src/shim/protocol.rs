@@ -113,8 +113,7 @@ impl Frame {
         let length = u32::try_from(length)
             .ok()
             .filter(|length| *length as usize <= MAX_PAYLOAD);
-        let length =
-            length.ok_or_else(|| io::Error::other("a message to or from the shim is too long"))?;
+        let length = length.ok_or_else(|| io::Error::other("a message to or from the shim is too long"))?;
         buffer[start + 1..start + HEADER].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }
@@ -228,10 +227,7 @@ mod tests {
             }),
             Frame::Stdin(vec![0, 255, 10]),
             Frame::StdinEnd,
-            Frame::Resize(WindowSize {
-                rows: 24,
-                columns: 80,
-            }),
+            Frame::Resize(WindowSize { rows: 24, columns: 80 }),
             Frame::Signal(15),
             Frame::Detach,
             Frame::Output(OutputStream::Stdout, b"out".to_vec()),
@@ -243,9 +239,7 @@ mod tests {
             }),
         ];
         let mut bytes = Vec::new();
-        frames
-            .iter()
-            .for_each(|frame| frame.encode(&mut bytes).unwrap());
+        frames.iter().for_each(|frame| frame.encode(&mut bytes).unwrap());
         let mut reader = FrameReader::default();
         let mut received = Vec::new();
         for byte in bytes {
@@ -260,10 +254,7 @@ mod tests {
         let check = |bytes: &[u8]| {
             let mut reader = FrameReader::default();
             reader.extend(bytes);
-            assert_eq!(
-                reader.next().unwrap_err().kind(),
-                io::ErrorKind::InvalidData
-            );
+            assert_eq!(reader.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
         };
         check(&[0, 0, 0, 0, 0]);
         check(&[4, 255, 255, 255, 255]);

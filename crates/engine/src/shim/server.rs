@@ -51,11 +51,7 @@ impl Server {
         self.buffer.resize(CHUNK, 0);
         loop {
             let ready = self.wait()?;
-            ready
-                .clients
-                .iter()
-                .rev()
-                .for_each(|client| self.serve(*client));
+            ready.clients.iter().rev().for_each(|client| self.serve(*client));
             if ready.input {
                 self.feed();
             }
@@ -87,11 +83,7 @@ impl Server {
                 .iter()
                 .map(|(_, file)| PollFd::new(file.as_fd(), readable)),
         );
-        let full = self
-            .stdio
-            .input
-            .as_ref()
-            .is_some_and(|input| input.is_full());
+        let full = self.stdio.input.as_ref().is_some_and(|input| input.is_full());
         fds.extend(self.clients.iter().map(|client| {
             let mut events = PollFlags::empty();
             events.set(PollFlags::POLLIN, !(full && client.feeds_stdin()));
@@ -117,18 +109,13 @@ impl Server {
                 continue;
             }
             // An error or a hang-up is found by reading.
-            let (readable, writable) = (
-                events != PollFlags::POLLOUT,
-                events.contains(PollFlags::POLLOUT),
-            );
+            let (readable, writable) = (events != PollFlags::POLLOUT, events.contains(PollFlags::POLLOUT));
             match index {
                 0 => ready.signals = true,
                 1 => ready.listener = true,
                 _ if index < 2 + outputs => ready.outputs.push(index - 2),
                 _ if index < 2 + outputs + self.clients.len() => {
-                    ready
-                        .clients
-                        .push((index - 2 - outputs, readable, writable));
+                    ready.clients.push((index - 2 - outputs, readable, writable));
                 }
                 _ => ready.input = true,
             }
@@ -150,9 +137,7 @@ impl Server {
                 let bytes = &self.buffer[..length];
                 self.log.write(stream, bytes);
                 if self.clients.iter().any(|client| client.wants(stream)) {
-                    self.broadcast(&Frame::Output(stream, bytes.to_vec()), |client| {
-                        client.wants(stream)
-                    });
+                    self.broadcast(&Frame::Output(stream, bytes.to_vec()), |client| client.wants(stream));
                 }
                 true
             }
@@ -185,9 +170,7 @@ impl Server {
         }
         match self.clients[index].receive(&mut self.buffer) {
             Received::Gone => self.remove(index),
-            Received::Frames(frames) => {
-                frames.into_iter().for_each(|frame| self.obey(index, frame))
-            }
+            Received::Frames(frames) => frames.into_iter().for_each(|frame| self.obey(index, frame)),
         }
     }
 
@@ -229,12 +212,7 @@ impl Server {
     }
 
     fn feed(&mut self) {
-        if self
-            .stdio
-            .input
-            .as_mut()
-            .is_some_and(|input| !input.flush())
-        {
+        if self.stdio.input.as_mut().is_some_and(|input| !input.flush()) {
             self.stdio.input = None;
         }
     }
@@ -262,8 +240,8 @@ impl Server {
         }
     }
 
-    /// Reads what is left. With init, every process of the container has ended; a stream that is still open then has been
-    /// given away, and is not waited for.
+    /// Reads what is left. With init, every process of the container has ended; a stream that is still open then has
+    /// been given away, and is not waited for.
     fn drain(&mut self) {
         for index in (0..self.stdio.outputs.len()).rev() {
             while self.pump(index) {}

@@ -56,14 +56,7 @@ impl Pending {
             input: input.map(nonblocking).transpose()?.map(Input::new),
             terminal: None,
         };
-        Ok((
-            Self::Pipes(shim),
-            ProcessStdio::Descriptors {
-                stdin,
-                stdout,
-                stderr,
-            },
-        ))
+        Ok((Self::Pipes(shim), ProcessStdio::Descriptors { stdin, stdout, stderr }))
     }
 
     /// The shim's side, now that the runtime has created the container.

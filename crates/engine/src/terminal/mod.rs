@@ -5,9 +5,7 @@ pub(crate) mod relay;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::termios::{
-    OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
-};
+use rustix::termios::{OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
 /// The size of a terminal, in character cells.
@@ -137,10 +135,7 @@ mod tests {
     fn a_size_is_given_and_read_back() {
         let pty = openpty(None, None).unwrap();
         assert_eq!(WindowSize::of(&pty.slave), None);
-        let size = WindowSize {
-            rows: 33,
-            columns: 77,
-        };
+        let size = WindowSize { rows: 33, columns: 77 };
         size.apply(&pty.master).unwrap();
         assert_eq!(WindowSize::of(&pty.slave), Some(size));
     }
@@ -150,10 +145,7 @@ mod tests {
         let mut keys = DetachKeys::default();
         assert_eq!(keys.filter(b"ab"), (b"ab".to_vec(), false));
         assert_eq!(keys.filter(b"a\x10"), (b"a".to_vec(), false));
-        assert_eq!(
-            keys.filter(b"\x10b\x11"),
-            (b"\x10\x10b\x11".to_vec(), false)
-        );
+        assert_eq!(keys.filter(b"\x10b\x11"), (b"\x10\x10b\x11".to_vec(), false));
         assert_eq!(keys.filter(b"\x10"), (b"".to_vec(), false));
         assert_eq!(keys.filter(b"\x11"), (b"".to_vec(), true));
     }

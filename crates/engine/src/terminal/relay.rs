@@ -11,8 +11,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{RawMode, WindowSize};
 
-/// Copies until everyone at the other end of `master` has closed it. With `stdin`, our standard input goes there, in raw
-/// mode when it is a terminal. Its size follows ours.
+/// Copies until everyone at the other end of `master` has closed it. With `stdin`, our standard input goes there, in
+/// raw mode when it is a terminal. Its size follows ours.
 pub(crate) fn run(master: &File, stdin: bool) -> io::Result<()> {
     let watched = SigSet::from_iter([Signal::SIGWINCH]);
     let earlier = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -53,12 +53,7 @@ fn relay(master: &File, mut reads_stdin: bool, watched: &SigSet) -> io::Result<(
 }
 
 /// Which is ready: the master's output, a signal, standard input. Input waits while earlier input is not taken.
-fn wait(
-    master: &File,
-    signals: &SignalFd,
-    reads_stdin: bool,
-    typed: bool,
-) -> io::Result<(bool, bool, bool)> {
+fn wait(master: &File, signals: &SignalFd, reads_stdin: bool, typed: bool) -> io::Result<(bool, bool, bool)> {
     let mut events = PollFlags::POLLIN;
     events.set(PollFlags::POLLOUT, typed);
     let mut fds = vec![
@@ -73,11 +68,7 @@ fn wait(
             return Err(error.into());
         }
     }
-    let events = |index: usize| {
-        fds.get(index)
-            .and_then(PollFd::revents)
-            .unwrap_or(PollFlags::empty())
-    };
+    let events = |index: usize| fds.get(index).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
     Ok((
         !(events(0) - PollFlags::POLLOUT).is_empty(),
         !events(1).is_empty(),
@@ -110,14 +101,7 @@ fn copy_output(mut master: &File, buffer: &mut [u8]) -> io::Result<bool> {
             Ok(true)
         }
         Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(false),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            ) =>
-        {
-            Ok(true)
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(true),
         Err(error) => Err(error),
     }
 }

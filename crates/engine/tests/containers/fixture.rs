@@ -19,6 +19,7 @@ use zdocker_engine::rootfs;
 use zdocker_engine::runtime;
 use zdocker_engine::shim::attach::Attachment;
 use zdocker_engine::signals::{ProcessRef, Signal};
+use zdocker_engine::terminal::WindowSize;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -78,9 +79,7 @@ impl TestBox {
         let spec = serde_json::to_vec(&self.spec).unwrap();
         fs::write(self.paths.state_dir().join("spec.json"), spec).unwrap();
         let mut command = Command::new("/proc/self/exe");
-        command
-            .arg(role)
-            .args([self.paths.state_root(), self.paths.run_root()]);
+        command.arg(role).args([self.paths.state_root(), self.paths.run_root()]);
         command.arg(self.paths.id()).args(args).stdin(Stdio::null());
         command
     }
@@ -103,14 +102,8 @@ impl TestBox {
     }
 
     pub(crate) fn exec(&self, args: &[&str]) -> Output {
-        let runtime = self
-            .spec
-            .runtime
-            .as_ref()
-            .map_or("-", |path| path.to_str().unwrap());
-        self.role("exec", &[&[runtime], args].concat())
-            .output()
-            .unwrap()
+        let runtime = self.spec.runtime.as_ref().map_or("-", |path| path.to_str().unwrap());
+        self.role("exec", &[&[runtime], args].concat()).output().unwrap()
     }
 
     pub(crate) fn init(&self) -> ProcessRef {
@@ -155,10 +148,7 @@ impl TestBox {
         assert!(!mounts.contains(self.paths.id()), "{mounts}");
         assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
         assert!(!self.paths.runtime_root().join(self.paths.id()).exists());
-        assert_eq!(
-            fs::read_to_string(self.paths.shim_log()).unwrap_or_default(),
-            ""
-        );
+        assert_eq!(fs::read_to_string(self.paths.shim_log()).unwrap_or_default(), "");
     }
 
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
@@ -168,9 +158,7 @@ impl TestBox {
             .flatten()
             .map(|entry| entry.path());
         let all = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]);
-        all.map(|path| path.join(&own))
-            .filter(|path| path.exists())
-            .collect()
+        all.map(|path| path.join(&own)).filter(|path| path.exists()).collect()
     }
 }
 
@@ -201,26 +189,20 @@ pub(crate) fn succeed(output: Output) -> String {
 
 /// A root file system of busybox alone.
 fn busybox_tree(tree: &Path) {
-    for dir in [
-        "bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/web",
-    ] {
+    for dir in ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/web"] {
         fs::create_dir_all(tree.join(dir)).unwrap();
     }
     fs::copy("/bin/busybox", tree.join("bin/busybox")).expect("install busybox-static");
     for applet in [
-        "cat", "chmod", "dd", "echo", "env", "false", "find", "grep", "head", "hostname", "id",
-        "ip", "kill", "ls", "mkdir", "mknod", "mount", "nc", "ps", "pwd", "readlink", "seq", "sh",
-        "sleep", "stty", "test", "touch", "true", "tty", "unshare", "wc", "yes",
+        "cat", "chmod", "dd", "echo", "env", "false", "find", "grep", "head", "hostname", "id", "ip", "kill", "ls",
+        "mkdir", "mknod", "mount", "nc", "ps", "pwd", "readlink", "seq", "sh", "sleep", "stty", "test", "touch",
+        "true", "tty", "unshare", "wc", "yes",
     ] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let accounts = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n";
     fs::write(tree.join("etc/passwd"), accounts).unwrap();
-    fs::write(
-        tree.join("etc/group"),
-        "root:x:0:\nweb:x:1001:\naudio:x:29:web\n",
-    )
-    .unwrap();
+    fs::write(tree.join("etc/group"), "root:x:0:\nweb:x:1001:\naudio:x:29:web\n").unwrap();
 }
 
 /// A client that has a terminal of its own, whose keys the test types and whose screen it reads.
@@ -237,6 +219,7 @@ impl Typist {
         let master = posix_openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
+        WindowSize { rows: 33, columns: 77 }.apply(&master).unwrap();
         let slave = File::options()
             .read(true)
             .write(true)
@@ -274,9 +257,7 @@ impl Typist {
                 return;
             }
             match self.master.read(&mut buffer) {
-                Ok(length @ 1..) => self
-                    .screen
-                    .push_str(&String::from_utf8_lossy(&buffer[..length])),
+                Ok(length @ 1..) => self.screen.push_str(&String::from_utf8_lossy(&buffer[..length])),
                 end => panic!("{text:?} never came: {end:?} {:?}", self.screen),
             }
         }
@@ -319,9 +300,7 @@ impl TestBox {
 fn wait_for_file(dir: &Path, name: &str, content: bool) {
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
-    inotify
-        .add_watch(dir, AddWatchFlags::IN_CLOSE_WRITE)
-        .unwrap();
+    inotify.add_watch(dir, AddWatchFlags::IN_CLOSE_WRITE).unwrap();
     let there = || fs::read(dir.join(name)).is_ok_and(|text| !content || !text.is_empty());
     while !there() {
         inotify.read_events().unwrap();

@@ -35,23 +35,11 @@ fn a_foreground_container_ends_clean() {
     let container = TestBox::new("echo out; echo err >&2; exit 3");
     let output = container.run();
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(
-        (&output.stdout[..], &output.stderr[..]),
-        (&b"out\n"[..], &b"err\n"[..])
-    );
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
     container.assert_gone();
-    assert_eq!(
-        container.outcome(),
-        "Exited(ExitStatus { code: 3, signal: None })"
-    );
+    assert_eq!(container.outcome(), "Exited(ExitStatus { code: 3, signal: None })");
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    logs::copy(
-        &container.paths,
-        LogOptions::default(),
-        &mut stdout,
-        &mut stderr,
-    )
-    .unwrap();
+    logs::copy(&container.paths, LogOptions::default(), &mut stdout, &mut stderr).unwrap();
     assert_eq!((&stdout[..], &stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
 }
 
@@ -68,52 +56,28 @@ fn a_command_that_cannot_run_says_why_as_docker_does() {
         file("rubbish", "rubbish", 0o755);
         let output = container.run();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(
-            (output.status.code(), stderr.trim_end()),
-            (Some(status), message)
-        );
+        assert_eq!((output.status.code(), stderr.trim_end()), (Some(status), message));
         container.assert_gone();
         assert_eq!(container.outcome(), "");
     };
-    check(
-        &["nosuch"],
-        127,
-        "\"nosuch\": executable file not found in $PATH",
-    );
-    check(
-        &["/nosuch"],
-        127,
-        "\"/nosuch\": No such file or directory (os error 2)",
-    );
-    check(
-        &["/plain"],
-        126,
-        "\"/plain\": Permission denied (os error 13)",
-    );
+    check(&["nosuch"], 127, "\"nosuch\": executable file not found in $PATH");
+    check(&["/nosuch"], 127, "\"/nosuch\": No such file or directory (os error 2)");
+    check(&["/plain"], 126, "\"/plain\": Permission denied (os error 13)");
     check(&["/tmp"], 126, "\"/tmp\": is a directory");
     check(
         &["/no-interpreter"],
         127,
         "\"/no-interpreter\": No such file or directory (os error 2)",
     );
-    check(
-        &["/rubbish"],
-        126,
-        "\"/rubbish\": Exec format error (os error 8)",
-    );
+    check(&["/rubbish"], 126, "\"/rubbish\": Exec format error (os error 8)");
 }
 
 fn a_background_container_outlives_its_launcher() {
-    let container =
-        TestBox::new("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done");
+    let container = TestBox::new("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done");
     container.start();
     assert!(container.init().is_alive().unwrap());
     assert!(!container.cgroups().is_empty());
-    let mut logs = container
-        .role("logs", &[])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut logs = container.role("logs", &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(logs.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
     container.signal(Signal::TERM);
@@ -128,10 +92,7 @@ fn stop_is_polite_first() {
     // A shell that is init ignores TERM: the kernel drops signals for init that have no handler.
     let container = TestBox::new("while :; do sleep 1; done");
     container.start();
-    container
-        .init()
-        .stop(Signal::TERM, Duration::from_millis(50))
-        .unwrap();
+    container.init().stop(Signal::TERM, Duration::from_millis(50)).unwrap();
     container.assert_ended("Exited(ExitStatus { code: 137, signal: Some(9) })");
 }
 
@@ -140,13 +101,7 @@ fn a_second_run_appends_to_the_log() {
     assert_eq!(container.stdout(), "again\n");
     assert_eq!(container.stdout(), "again\n");
     let mut stdout = Vec::new();
-    logs::copy(
-        &container.paths,
-        LogOptions::default(),
-        &mut stdout,
-        &mut Vec::new(),
-    )
-    .unwrap();
+    logs::copy(&container.paths, LogOptions::default(), &mut stdout, &mut Vec::new()).unwrap();
     assert_eq!(stdout, b"again\nagain\n");
     container.assert_gone();
 }
@@ -170,13 +125,8 @@ fn a_cancelled_shim_ends() {
 }
 
 fn a_killed_client_leaves_the_container_running() {
-    let container =
-        TestBox::new("trap 'echo late; exit 0' TERM; echo up; while :; do sleep 0.01; done");
-    let mut client = container
-        .role("run", &[])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let container = TestBox::new("trap 'echo late; exit 0' TERM; echo up; while :; do sleep 0.01; done");
+    let mut client = container.role("run", &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(client.stdout.take().unwrap())
         .read_line(&mut line)
@@ -186,19 +136,13 @@ fn a_killed_client_leaves_the_container_running() {
     container.signal(Signal::TERM);
     container.assert_ended("Exited(ExitStatus { code: 0, signal: None })");
     let mut stdout = Vec::new();
-    logs::copy(
-        &container.paths,
-        LogOptions::default(),
-        &mut stdout,
-        &mut Vec::new(),
-    )
-    .unwrap();
+    logs::copy(&container.paths, LogOptions::default(), &mut stdout, &mut Vec::new()).unwrap();
     assert_eq!(stdout, b"up\nlate\n");
 }
 
 fn following_the_log_ends_with_the_container() {
-    let container = TestBox::new("read x; for n in $(seq 1000); do echo line $n; done")
-        .with(|spec| spec.open_stdin = true);
+    let container =
+        TestBox::new("read x; for n in $(seq 1000); do echo line $n; done").with(|spec| spec.open_stdin = true);
     let mut client = container
         .role("run", &[])
         .stdin(Stdio::piped())
@@ -206,31 +150,20 @@ fn following_the_log_ends_with_the_container() {
         .spawn()
         .unwrap();
     container.wait_for_start();
-    let mut logs = container
-        .role("logs", &[])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut logs = container.role("logs", &[]).stdout(Stdio::piped()).spawn().unwrap();
     drop(client.stdin.take());
     let mut text = String::new();
-    logs.stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    logs.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     logs.wait().unwrap();
     client.wait().unwrap();
-    let expected: String = (1..=1000)
-        .map(|number| format!("line {number}\n"))
-        .collect();
+    let expected: String = (1..=1000).map(|number| format!("line {number}\n")).collect();
     assert_eq!(text, expected);
 }
 
 fn a_shim_needs_less_than_a_mebibyte() {
     let container = TestBox::new("echo up; exec sleep 1000");
     container.start();
-    let proc =
-        |name: &str| fs::read_to_string(format!("/proc/{}/{name}", container.shim())).unwrap();
+    let proc = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", container.shim())).unwrap();
     let status = proc("status");
     assert!(status.contains("\nThreads:\t1\n"), "{status}");
     let own = field(&status, "RssAnon:") - relocated(&proc("smaps"));
@@ -253,11 +186,7 @@ fn relocated(smaps: &str) -> u64 {
     let program = std::env::current_exe().unwrap();
     let (mut inside, mut sum) = (false, 0);
     for line in smaps.lines() {
-        if line
-            .split_whitespace()
-            .next()
-            .is_some_and(|word| word.contains('-'))
-        {
+        if line.split_whitespace().next().is_some_and(|word| word.contains('-')) {
             inside = line.ends_with(program.to_str().unwrap());
         } else if inside && line.starts_with("Anonymous:") {
             sum += field(line, "Anonymous:");

@@ -2,11 +2,7 @@
 //!
 //! The program is run again by its tests: as shim, and as the small command line of [`roles`].
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "all of this program is a test"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this program is a test")]
 
 mod fixture;
 mod isolation;

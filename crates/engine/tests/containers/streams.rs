@@ -44,19 +44,12 @@ fn input_and_its_end_reach_the_container() {
         .spawn()
         .unwrap();
     // Binary, and more than any buffer on the way holds.
-    let sent: Vec<u8> = (0..3_000_000u32)
-        .map(|number| (number % 251) as u8)
-        .collect();
+    let sent: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
     let mut stdin = client.stdin.take().unwrap();
     let input = sent.clone();
     let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
     let mut received = Vec::new();
-    client
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_end(&mut received)
-        .unwrap();
+    client.stdout.take().unwrap().read_to_end(&mut received).unwrap();
     writer.join().unwrap();
     assert!(client.wait().unwrap().success());
     assert_eq!(received.len(), sent.len() + 4);
@@ -73,12 +66,7 @@ fn without_interactive_there_is_no_input() {
         .spawn()
         .unwrap();
     let mut text = String::new();
-    client
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    client.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "/dev/null\nend\n");
     client.wait().unwrap();
 }
@@ -119,21 +107,10 @@ fn a_slow_reader_holds_up_nobody_and_loses_nothing() {
     container.assert_cleaned("Exited(ExitStatus { code: 0, signal: None })");
     let expected: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
     let mut logged = Vec::new();
-    logs::copy(
-        &container.paths,
-        LogOptions::default(),
-        &mut logged,
-        &mut Vec::new(),
-    )
-    .unwrap();
+    logs::copy(&container.paths, LogOptions::default(), &mut logged, &mut Vec::new()).unwrap();
     assert!(logged == expected.as_bytes());
     let mut received = String::new();
-    client
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut received)
-        .unwrap();
+    client.stdout.take().unwrap().read_to_string(&mut received).unwrap();
     assert!(received == expected);
     assert!(client.wait().unwrap().success());
 }
@@ -154,43 +131,23 @@ fn a_broken_output_ends_the_client_only() {
 }
 
 fn signals_are_passed_on_without_a_terminal() {
-    let container =
-        TestBox::new("trap 'echo usr1; exit 9' USR1; echo up; while :; do sleep 0.01; done");
-    let mut client = container
-        .role("run", &[])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let container = TestBox::new("trap 'echo usr1; exit 9' USR1; echo up; while :; do sleep 0.01; done");
+    let mut client = container.role("run", &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = client.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 3]).unwrap();
     kill(Pid::from_raw(client.id() as i32), Signal::SIGUSR1).unwrap();
     let mut text = String::new();
     stdout.read_to_string(&mut text).unwrap();
-    assert_eq!(
-        (text.as_str(), client.wait().unwrap().code()),
-        ("usr1\n", Some(9))
-    );
+    assert_eq!((text.as_str(), client.wait().unwrap().code()), ("usr1\n", Some(9)));
     container.assert_gone();
 }
 
 fn a_terminal_has_the_size_of_the_callers() {
     let container = with_terminal("tty; stty size; read x; stty size; echo $TERM >&2; exit 6");
     let mut typist = Typist::new(container.role("run", &[]));
-    // The client takes the size of its own terminal as it finds it, also when that comes later.
-    WindowSize {
-        rows: 33,
-        columns: 77,
-    }
-    .apply(&typist.master)
-    .unwrap();
-    typist.expect("/dev/pts/0\r\n");
-    WindowSize {
-        rows: 44,
-        columns: 99,
-    }
-    .apply(&typist.master)
-    .unwrap();
-    kill(Pid::from_raw(typist.child.id() as i32), Signal::SIGWINCH).unwrap();
+    typist.expect("/dev/pts/0\r\n33 77\r\n");
+    // The kernel sends SIGWINCH to the client, before it can read the keys.
+    WindowSize { rows: 44, columns: 99 }.apply(&typist.master).unwrap();
     typist.type_keys(b"now\r");
     typist.expect("now\r\n44 99\r\nxterm\r\n");
     assert_eq!(typist.code(), Some(6));
@@ -214,11 +171,7 @@ fn detaching_and_attaching_again() {
 fn a_signal_ends_the_client_of_a_terminal_and_restores_it() {
     let container = with_terminal("echo ready; read x");
     let mut typist = Typist::new(container.role("run", &[]));
-    let modes = |typist: &Typist| {
-        nix::sys::termios::tcgetattr(&typist.master)
-            .unwrap()
-            .local_flags
-    };
+    let modes = |typist: &Typist| nix::sys::termios::tcgetattr(&typist.master).unwrap().local_flags;
     typist.expect("ready\r\n");
     let raw = modes(&typist);
     kill(Pid::from_raw(typist.child.id() as i32), Signal::SIGTERM).unwrap();

@@ -230,12 +230,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn claim_container(
-        &self,
-        id: &Id,
-        expected: Option<ProcessId>,
-        owner: ProcessId,
-    ) -> Result<bool, StoreError> {
+    pub fn claim_container(&self, id: &Id, expected: Option<ProcessId>, owner: ProcessId) -> Result<bool, StoreError> {
         let ((pid, start), (old_pid, old_start)) = (owner_columns(Some(owner)), owner_columns(expected));
         let changed = self.transaction.execute(
             "UPDATE containers SET owner_pid = ?2, owner_start = ?3

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use container::{ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, RunArgs, StopArgs};
-pub(crate) use network::{CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs, RemoveArgs};
+pub(crate) use network::{
+    CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs, RemoveArgs,
+};
 pub(crate) use spelling::normalise;
 
 /// A container engine in one binary, without a daemon, whose heart is its container network
@@ -27,10 +29,22 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Directory of what outlives a boot: records, containers' files
-    #[arg(long, global = true, env = "ZDOCKER_ROOT", value_name = "DIR", default_value = "/var/lib/zdocker")]
+    #[arg(
+        long,
+        global = true,
+        env = "ZDOCKER_ROOT",
+        value_name = "DIR",
+        default_value = "/var/lib/zdocker"
+    )]
     pub(crate) root: PathBuf,
     /// Directory of what is gone after a boot: namespaces, sockets
-    #[arg(long, global = true, env = "ZDOCKER_RUN_ROOT", value_name = "DIR", default_value = "/run/zdocker")]
+    #[arg(
+        long,
+        global = true,
+        env = "ZDOCKER_RUN_ROOT",
+        value_name = "DIR",
+        default_value = "/run/zdocker"
+    )]
     pub(crate) run_root: PathBuf,
     /// Configuration file; it need not exist
     #[arg(long, global = true, env = "ZDOCKER_CONFIG", value_name = "FILE",

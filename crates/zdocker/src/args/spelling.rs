@@ -12,7 +12,11 @@ const SINGLE_DASH_NET: &str = "-net";
 /// A `KEY=VALUE` argument; without `=`, the value is empty, as with Docker.
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    if key.is_empty() { Err("want KEY=VALUE".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
+    if key.is_empty() {
+        Err("want KEY=VALUE".to_owned())
+    } else {
+        Ok((key.to_owned(), value.to_owned()))
+    }
 }
 
 /// Turns `-net` among the options of `run` into `--net`. What stands behind the options is the container's own.
@@ -21,7 +25,10 @@ pub(crate) fn normalise(words: impl IntoIterator<Item = OsString>) -> Vec<OsStri
     let mut cli = Cli::command();
     cli.build();
     let verb = options(&cli, &words, 1).end;
-    let Some(run) = cli.find_subcommand("run").filter(|_| words.get(verb).is_some_and(|word| word == "run")) else {
+    let Some(run) = cli
+        .find_subcommand("run")
+        .filter(|_| words.get(verb).is_some_and(|word| word == "run"))
+    else {
         return words;
     };
     for place in options(run, &words, verb + 1).places {
@@ -69,7 +76,9 @@ fn takes_next_word(command: &Command, word: &str) -> bool {
     // Of bundled letters only the last can take the next word as its value; an earlier one takes the letters behind it.
     let letters: Vec<char> = word.chars().skip(1).collect();
     let with_value = letters.iter().position(|letter| {
-        command.get_arguments().any(|argument| argument.get_short() == Some(*letter) && takes_value(argument))
+        command
+            .get_arguments()
+            .any(|argument| argument.get_short() == Some(*letter) && takes_value(argument))
     });
     with_value == Some(letters.len().saturating_sub(1))
 }
@@ -86,13 +95,22 @@ mod tests {
 
     #[test]
     fn net_with_one_dash_is_an_option_of_run_only() {
-        check("zdocker run -it -net mynet --rootfs / sh", "zdocker run -it --net mynet --rootfs / sh");
-        check("zdocker run -net=mynet --rootfs / sh", "zdocker run --net=mynet --rootfs / sh");
+        check(
+            "zdocker run -it -net mynet --rootfs / sh",
+            "zdocker run -it --net mynet --rootfs / sh",
+        );
+        check(
+            "zdocker run -net=mynet --rootfs / sh",
+            "zdocker run --net=mynet --rootfs / sh",
+        );
         check("zdocker run --rootfs / nc -net x", "zdocker run --rootfs / nc -net x");
         check("zdocker run --rootfs / -- -net x", "zdocker run --rootfs / -- -net x");
         check("zdocker run -e -net --rootfs / sh", "zdocker run -e -net --rootfs / sh");
         check("zdocker exec web nc -net", "zdocker exec web nc -net");
-        check("zdocker --root /x run -net a --rootfs / sh", "zdocker --root /x run --net a --rootfs / sh");
+        check(
+            "zdocker --root /x run -net a --rootfs / sh",
+            "zdocker --root /x run --net a --rootfs / sh",
+        );
         check("zdocker", "zdocker");
     }
 

@@ -32,7 +32,10 @@ pub(super) fn exit_code(status: i32) -> ExitCode {
 /// none, as with Docker.
 pub(super) fn environment(given: Vec<String>) -> Vec<String> {
     let own = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value}"));
-    given.into_iter().filter_map(|text| if text.contains('=') { Some(text) } else { own(&text) }).collect()
+    given
+        .into_iter()
+        .filter_map(|text| if text.contains('=') { Some(text) } else { own(&text) })
+        .collect()
 }
 
 pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
@@ -59,7 +62,15 @@ pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
             view.record.name.to_string(),
         ]
     });
-    let header = ["CONTAINER ID", "ROOTFS", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+    let header = [
+        "CONTAINER ID",
+        "ROOTFS",
+        "COMMAND",
+        "CREATED",
+        "STATUS",
+        "PORTS",
+        "NAMES",
+    ];
     say(&table::render(&header, &rows.collect::<Vec<_>>()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -91,7 +102,10 @@ fn ports(endpoints: &[Endpoint]) -> String {
     let mut texts = Vec::new();
     for endpoint in endpoints {
         for port in &endpoint.ports {
-            let reached = port.host_addresses().into_iter().filter(|ip| endpoint.address(Family::of(*ip)).is_some());
+            let reached = port
+                .host_addresses()
+                .into_iter()
+                .filter(|ip| endpoint.address(Family::of(*ip)).is_some());
             texts.extend(reached.map(|ip| {
                 let host = SocketAddr::new(ip, port.host_port);
                 format!("{host}->{}/{}", port.container_port, port.protocol)
@@ -128,7 +142,16 @@ pub(super) fn exec(engine: &mut Engine, args: ExecArgs) -> Result<ExitCode> {
 }
 
 pub(super) fn logs(engine: &mut Engine, args: &LogsArgs) -> Result<ExitCode> {
-    let options = LogOptions { tail: args.tail, timestamps: args.timestamps, follow: args.follow };
-    engine.logs(&args.container, options, &mut io::stdout().lock(), &mut io::stderr().lock())?;
+    let options = LogOptions {
+        tail: args.tail,
+        timestamps: args.timestamps,
+        follow: args.follow,
+    };
+    engine.logs(
+        &args.container,
+        options,
+        &mut io::stdout().lock(),
+        &mut io::stderr().lock(),
+    )?;
     Ok(ExitCode::SUCCESS)
 }

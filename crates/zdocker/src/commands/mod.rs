@@ -46,12 +46,22 @@ fn network(global: &GlobalArgs, command: NetworkCommand) -> Result<ExitCode> {
 
 /// The exit status that an error of the engine asks for, where it is the container's command that could not be run.
 pub(crate) fn exit_status(error: &anyhow::Error) -> Option<u8> {
-    error.downcast_ref::<EngineError>().map(EngineError::exit_status).filter(|status| *status != 125)
+    error
+        .downcast_ref::<EngineError>()
+        .map(EngineError::exit_status)
+        .filter(|status| *status != 125)
 }
 
 fn engine(global: &GlobalArgs) -> Result<Engine> {
-    let roots = Roots { state: std::path::absolute(&global.root)?, run: std::path::absolute(&global.run_root)? };
-    Ok(Engine::open(roots, Config::read(&global.config)?, journal::open(global))?)
+    let roots = Roots {
+        state: std::path::absolute(&global.root)?,
+        run: std::path::absolute(&global.run_root)?,
+    };
+    Ok(Engine::open(
+        roots,
+        Config::read(&global.config)?,
+        journal::open(global),
+    )?)
 }
 
 /// Does `verb` for each of `names` and prints the name. One that fails is complained about and does not keep the others

@@ -54,17 +54,30 @@ pub(super) fn ls(engine: &mut Engine, args: &LsArgs) -> Result<ExitCode> {
         }
     } else {
         let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
-        say(&table::render(&["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"], &rows))?;
+        say(&table::render(
+            &["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"],
+            &rows,
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn subnets(view: &NetworkView) -> String {
-    view.network.pools.iter().map(|pool| pool.subnet.to_string()).collect::<Vec<_>>().join(",")
+    view.network
+        .pools
+        .iter()
+        .map(|pool| pool.subnet.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn gateways(view: &NetworkView) -> String {
-    view.network.pools.iter().map(|pool| pool.gateway.to_string()).collect::<Vec<_>>().join(",")
+    view.network
+        .pools
+        .iter()
+        .map(|pool| pool.gateway.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn row(view: &NetworkView) -> Vec<String> {
@@ -150,15 +163,25 @@ fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
     // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
     let total = (usable.end() - usable.start()).saturating_add(1);
     let used = usage.leases.len() as u128;
-    say(&format!("SUBNET {}: {used} used, {} free", pool.subnet, total.saturating_sub(used)))?;
+    say(&format!(
+        "SUBNET {}: {used} used, {} free",
+        pool.subnet,
+        total.saturating_sub(used)
+    ))?;
     let rows = usage.leases.iter().map(|lease| {
         let holder = match &lease.holder {
             None => "(gateway)".to_owned(),
-            Some(endpoint) => holders.get(endpoint).cloned().unwrap_or_else(|| endpoint.short().to_owned()),
+            Some(endpoint) => holders
+                .get(endpoint)
+                .cloned()
+                .unwrap_or_else(|| endpoint.short().to_owned()),
         };
         vec![lease.address.to_string(), holder, time::rfc3339(lease.since)]
     });
-    say(&table::render(&["ADDRESS", "HOLDER", "SINCE"], &rows.collect::<Vec<_>>()))?;
+    say(&table::render(
+        &["ADDRESS", "HOLDER", "SINCE"],
+        &rows.collect::<Vec<_>>(),
+    ))?;
     Ok(())
 }
 

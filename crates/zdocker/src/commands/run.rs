@@ -24,13 +24,21 @@ pub(super) fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode> {
         print_plan(&engine.plan_run(&request)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let streams = Streams { stdin: request.interactive, stdout: true, stderr: true };
+    let streams = Streams {
+        stdin: request.interactive,
+        stdout: true,
+        stderr: true,
+    };
     let launch = Launch {
         shim: shim_command(global)?,
         streams: (!request.detach).then_some(streams),
         window: if request.tty { WindowSize::of_caller() } else { None },
     };
-    let Started { id, attachment, warnings } = engine.run(&request, launch)?;
+    let Started {
+        id,
+        attachment,
+        warnings,
+    } = engine.run(&request, launch)?;
     for warning in warnings {
         output::note(&format!("zdocker: warning: {warning}"));
     }

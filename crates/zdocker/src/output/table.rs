@@ -4,7 +4,10 @@
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
             cells.chain([header[column].len()]).max().unwrap_or_default()
         })
         .collect();
@@ -23,7 +26,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["mynet".to_owned(), "x".to_owned()], vec!["é".to_owned(), String::new()]];
+        let rows = [
+            vec!["mynet".to_owned(), "x".to_owned()],
+            vec!["é".to_owned(), String::new()],
+        ];
         assert_eq!(render(&["NAME", "DRIVER"], &rows), "NAME    DRIVER\nmynet   x\né");
     }
 }
