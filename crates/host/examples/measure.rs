@@ -15,6 +15,8 @@ use zdocker_net::ports::Protocol;
 
 /// How often each thing is done.
 const TIMES: usize = 100;
+/// How long the kernel may go on cleaning up, which is not what is measured.
+const SETTLING: Duration = Duration::from_millis(40);
 
 fn nothing(_: &Op, _: Duration) {}
 
@@ -41,7 +43,39 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     elapsed
 }
 
+/// In a process of its own: publishes a port, takes it back, and ends, with or without leaving the socket to a child.
+fn publish_and_end(leave: bool) {
+    let mut kernel = Kernel::new();
+    let undo = kernel
+        .apply(&[Op::AddElements(vec![publish(7)])], &mut nothing)
+        .unwrap();
+    assert!(kernel.remove(&undo, &mut nothing).is_empty());
+    if leave {
+        kernel.leave();
+    }
+}
+
+fn whole_processes() {
+    Kernel::new().apply(&[Op::LoadFirewall], &mut nothing).unwrap();
+    for how in ["closing", "leaving"] {
+        let own = std::env::current_exe().unwrap();
+        let run = || {
+            // What the process before left behind holds up the next one's transaction.
+            std::thread::sleep(SETTLING);
+            timed(|| std::process::Command::new(&own).arg(how).status().unwrap())
+        };
+        Measured::of(run, TIMES).print(&format!(
+            "a process that deletes an element and ends by {how} its socket"
+        ));
+    }
+}
+
 fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("closing") => return publish_and_end(false),
+        Some("leaving") => return publish_and_end(true),
+        _ => {}
+    }
     println!("{:<58} {:>7} {:>7} {:>7}", "microseconds", "10 %", "median", "90 %");
     on_a_host(|| {
         let load = || {
@@ -53,6 +87,7 @@ fn main() {
         };
         Measured::of(load, 20).print("load the firewall");
     });
+    on_a_host(whole_processes);
     for published in [0, 10_000] {
         on_a_host(|| endpoints(published));
     }
@@ -103,8 +138,7 @@ fn endpoints(published: usize) {
                 }],
                 &mut nothing,
             );
-            // The kernel goes on taking the namespace down for a while, which is not what is measured here.
-            std::thread::sleep(Duration::from_millis(40));
+            std::thread::sleep(SETTLING);
         }
         attached.sort();
         detached.sort();
