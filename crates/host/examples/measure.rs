@@ -5,11 +5,13 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::*;
 use zdocker_host::Kernel;
 use zdocker_net::firewall::Element;
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::op::Op;
 use zdocker_net::ports::Protocol;
 
@@ -103,6 +105,42 @@ fn publish(port: usize) -> Element {
     }
 }
 
+/// A hundred endpoints without a pause, which finds the processor's caches warm.
+fn one_after_another(kernel: &mut Kernel, directory: &Path, network: &Network) {
+    let endpoints: Vec<Endpoint> = (2..102)
+        .map(|host| {
+            let port = 64_000 + u16::from(host);
+            endpoint(network, host, &[&format!("{port}:80"), &format!("{port}:53/udp")])
+        })
+        .collect();
+    let mut next = endpoints.iter();
+    let mut attach_next = || {
+        let plan = next
+            .next()
+            .map(|endpoint| attach(directory, network, endpoint))
+            .unwrap_or_default();
+        timed(|| kernel.apply(&plan, &mut nothing).unwrap())
+    };
+    Measured::of(&mut attach_next, endpoints.len()).print("attach one after another, a TCP and a UDP port");
+    let mut next = endpoints.iter();
+    let mut detach_next = || {
+        let plan = next
+            .next()
+            .map(|endpoint| detach(directory, network, endpoint))
+            .unwrap_or_default();
+        timed(|| kernel.remove(&plan, &mut nothing))
+    };
+    Measured::of(&mut detach_next, endpoints.len()).print("detach one after another, a TCP and a UDP port");
+    for endpoint in endpoints {
+        kernel.remove(
+            &[Op::DeleteLink {
+                name: endpoint.host_interface,
+            }],
+            &mut nothing,
+        );
+    }
+}
+
 fn endpoints(published: usize) {
     let directory = tempfile::tempdir().unwrap();
     let network = network(7);
@@ -152,6 +190,7 @@ fn endpoints(published: usize) {
             }
         }
     }
+    one_after_another(&mut kernel, directory.path(), &network);
     for count in [1, 1_000, 10_000] {
         let elements: Vec<Element> = (published..published + count).map(publish).collect();
         let (add, delete) = (Op::AddElements(elements.clone()), Op::DeleteElements(elements));
