@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::OciSpecError;
@@ -197,7 +198,7 @@ fn linux(
                 .chain(hidden)
                 .collect::<Vec<_>>(),
         )
-        .readonly_paths(READ_ONLY.map(str::to_owned))
+        .readonly_paths(read_only(host))
         .build()?;
     if netns.is_some() {
         // What Docker allows every process in a network namespace of its own: ports below 1024, and ping.
@@ -211,6 +212,20 @@ fn linux(
         ));
     }
     Ok(linux)
+}
+
+/// What a container may read and not write.
+fn read_only(host: Host) -> Vec<String> {
+    let mut paths = READ_ONLY.map(str::to_owned).to_vec();
+    if !host.cgroup2 {
+        // libcontainer mounts the hierarchies of cgroup1 writable, whatever the mount's options say; those that it does
+        // not manage even from their root on.
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let all = iter::once(root.to_owned()).chain(hierarchies);
+        paths.extend(all.map(|path| path.to_string_lossy().into_owned()));
+    }
+    paths
 }
 
 fn namespaces(netns: Option<&Path>, host: Host) -> Result<Vec<LinuxNamespace>, OciSpecError> {

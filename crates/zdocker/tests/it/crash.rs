@@ -1,6 +1,7 @@
 //! Commands that are killed at each step, and what the next command makes of it.
 
 use std::fs;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -153,24 +154,123 @@ fn run_killed_is_tidied_by_repair() {
     killed_at_each(&host, RECORDS, 4, RUN, tidy, "rm -f c");
 }
 
+/// Stops `zdocker ARGS` at its `number`th system call of those in `calls`, and then kills it together with whatever it
+/// started, and with all else that runs on the host, before anybody can tidy up. `false` if it ended before that call.
+fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
+    let inject = format!("inject={calls}:signal=STOP:when={number}");
+    let trace = format!("trace={calls}");
+    let mut words = vec![
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+        env!("CARGO_BIN_EXE_zdocker"),
+    ];
+    words.extend(args.split_whitespace());
+    let mut strace = host
+        .spawn(
+            host.command("strace", &words)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )
+        .unwrap();
+    let mut still = 0;
+    let mut ended = None;
+    until("the command ends or is stopped", || {
+        ended = strace.try_wait().unwrap();
+        // Between two system calls it is seen stopped for a moment, too.
+        still = if is_stopped(strace.id()) { still + 1 } else { 0 };
+        ended.is_some() || still > 5
+    });
+    // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is left.
+    host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
+    let _ = strace.wait();
+    ended.is_none()
+}
+
+/// Whether a process that `tracer` started is stopped.
+fn is_stopped(tracer: u32) -> bool {
+    let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
+    children.split_whitespace().any(|child| {
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        status
+            .lines()
+            .any(|line| line.starts_with("State:\tT") || line.starts_with("State:\tt"))
+    })
+}
+
+/// Kills everything at each step of a command: the next command of the same kind finds its name, address and port free.
+fn everything_killed_at_each(host: &Host, calls: &str, stride: usize, command: &str, undo: &str) {
+    let before = Snapshot::take(host);
+    let mut kills = 0;
+    for number in (1..500).step_by(stride) {
+        let was_killed = all_killed_at(host, calls, number, command);
+        if was_killed {
+            kills += 1;
+        } else {
+            host.z(undo);
+        }
+        host.z(command).ok();
+        host.z(undo).ok();
+        before.assert_same(host);
+        if !was_killed {
+            break;
+        }
+    }
+    assert!(kills >= 3, "{command} was killed {kills} times only");
+}
+
 #[test]
-fn a_run_that_was_killed_can_be_repeated_at_once() {
+fn run_killed_with_its_shim_can_be_repeated_at_once() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    everything_killed_at_each(&host, KERNEL, 2, RUN, "rm -f c");
+}
+
+#[test]
+fn run_killed_with_its_shim_while_it_records_can_be_repeated_at_once() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    everything_killed_at_each(&host, RECORDS, 3, RUN, "rm -f c");
+}
+
+#[test]
+fn rm_of_a_running_container_killed_with_its_shim_can_be_repeated() {
     let host = Host::new();
     if !has_strace(&host) {
         return;
     }
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     let before = Snapshot::take(&host);
-    for number in [1, 3, 5, 8, 12, 16, 20] {
-        let run = format!("run --rm --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true {number}");
-        killed_at(&host, "sendto,sendmsg", number, &run);
-        // The address and the port are not lost to the dead.
-        host.z(&run).ok();
+    let mut kills = 0;
+    for number in (1..500).step_by(2) {
+        host.z("run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- busybox sleep infinity")
+            .ok();
+        let was_killed = all_killed_at(
+            &host,
+            "sendto,sendmsg,pwrite64,unlink,umount2,rmdir,unlinkat",
+            number,
+            "rm -f c",
+        );
+        let repeated = host.z("rm -f c");
+        assert!([0, 1].contains(&repeated.status), "{repeated:?}");
+        host.z("system check").ok();
+        before.assert_same(&host);
+        if !was_killed {
+            break;
+        }
+        kills += 1;
     }
-    host.z("system check --repair").ok();
-    let left = host.z("ps -aq").ok().stdout;
-    host.z(&format!("rm -f {}", left.replace('\n', " ")));
-    before.assert_same(&host);
+    assert!(kills >= 3, "rm was killed {kills} times only");
 }
 
 /// The process that a container's process 1 was started by, by its number in the test's own process namespace.
@@ -181,35 +281,54 @@ fn parent(pid: u32) -> Pid {
 }
 
 #[test]
-fn a_killed_shim_leaves_a_container_that_can_be_removed() {
+fn a_container_whose_shim_was_killed_goes_on_and_can_be_stopped_and_removed() {
     let host = Host::new();
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     let before = Snapshot::take(&host);
-    for repair in [false, true] {
+    for stop in [false, true] {
         let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
         let shim = parent(c.pid);
         let name = fs::read_to_string(format!("/proc/{shim}/cmdline")).unwrap();
         assert!(
-            name.contains("zdocker"),
+            name.contains("shim"),
             "the parent of the container is its shim, not {name}"
         );
         kill(shim, Signal::SIGKILL).unwrap();
         until("the shim is gone", || !fs::exists(format!("/proc/{shim}")).unwrap());
-        host.z("ps -a").ok().prints(&["c"]);
-        if repair {
-            host.z("system check --repair").ok();
-            assert!(
-                !host.z("ps").ok().stdout.contains("8080"),
-                "a repaired container does not run"
-            );
+        host.z("system check --repair").ok();
+        host.z("ps").ok().prints(&["Up", "0.0.0.0:8080->80/tcp"]);
+        let server = Server::start(&c.net, "c", 80);
+        assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+        drop((server, c));
+        if stop {
+            host.z("stop -t 0 c").ok();
+            assert_eq!(host.z("ps -q").ok().text(), "");
         }
         host.z("rm -f c").ok();
-        drop(c);
         before.assert_same(&host);
     }
+}
+
+#[test]
+fn a_container_that_ended_without_its_shim_is_found_ended() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    host.z("run --rm --net n --rootfs / -- true").ok();
+    let before = Snapshot::take(&host);
     let c = host.run("c", "--net n --ip 10.1.0.9 -p 8080:80");
-    let _server = Server::start(&c.net, "c", 80);
-    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
+    let init = Pid::from_raw(i32::try_from(c.pid).unwrap());
+    kill(parent(c.pid), Signal::SIGKILL).unwrap();
+    kill(init, Signal::SIGKILL).unwrap();
+    until("the container is gone", || {
+        !fs::exists(format!("/proc/{init}")).unwrap()
+    });
+    drop(c);
+    assert_eq!(host.z("ps -q").ok().text(), "");
+    host.z("ps -a").ok().prints(&["Exited", "c"]);
+    // Its port and its address are free.
+    host.run("d", "--net n --ip 10.1.0.9 -p 8080:80");
+    host.z("rm -f c d").ok();
+    before.assert_same(&host);
 }
 
 #[test]

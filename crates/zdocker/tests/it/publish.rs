@@ -154,7 +154,7 @@ fn from_a_real_program_of_a_container_to_a_real_server() {
         "run", "-d", "--name", "web", "--net", "front", "-p", "8080:80", "-v", &volume, "--rootfs", "/", "--",
     ];
     host.zdocker(&[&run[..], &serve].concat()).ok();
-    let fetch = |target: &str| format!("for i in $(seq 100); do busybox wget -qO- http://{target}:8080/ && exit; done");
+    let fetch = |target: &str| format!("for i in $(seq 20); do busybox wget -qO- http://{target}:8080/ && exit; done");
     let page = until_some("the page of the web server", || {
         let page = host.program("sh", &["-c", &fetch("127.0.0.1")]);
         (page.status == 0).then_some(page.stdout)

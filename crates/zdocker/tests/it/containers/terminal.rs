@@ -30,19 +30,19 @@ fn a_shell_can_be_worked_with(host: &Host, args: &str) {
     terminal.shows("resized");
     terminal.shows(PROMPT);
     // Ctrl-C ends the program at the terminal and not the shell.
-    terminal.types("echo rea''dy; busybox sleep 1000\n");
+    terminal.types("sh -c 'echo rea\"\"dy; exec busybox sleep 1000'\n");
     terminal.shows("ready");
     terminal.types("\x03");
     terminal.shows(PROMPT);
     assert!(answer(&mut terminal, "echo status $?").contains("status 130"));
     // Ctrl-Z stops it, and fg goes on with it.
-    terminal.types("echo rea''dy; busybox sleep 1000\n");
+    terminal.types("sh -c 'echo rea\"\"dy; while read line; do echo $line, in\"\"deed; done'\n");
     terminal.shows("ready");
     terminal.types("\x1a");
     terminal.shows("Stopped");
     terminal.shows(PROMPT);
-    terminal.types("fg\n");
-    terminal.shows("busybox sleep 1000");
+    terminal.types("fg\nhello\n");
+    terminal.shows("hello, indeed");
     terminal.types("\x03");
     terminal.shows(PROMPT);
     assert!(!terminal.is_cooked(), "keys go to the container as they are");

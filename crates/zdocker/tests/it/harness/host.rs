@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::TempDir;
@@ -251,6 +251,20 @@ fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
     fs::remove_dir(cgroup)
 }
 
+/// Detaches, in the new mount namespace of the calling thread, what others have mounted in the directory of temporary files
+/// and may unmount at any time.
+fn detach_foreign() {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let temporary = std::env::temp_dir();
+    for place in places.map(|place| PathBuf::from(place.replace("\\040", " "))) {
+        if place.starts_with(&temporary) && place != temporary {
+            // It may be gone already, with what it was mounted on.
+            let _ = umount2(&place, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 /// Starts process 1 of the host in new mount, process and control group namespaces, where `cgroups` are the roots of their hierarchies.
 fn start_init(cgroups: &[PathBuf]) -> Child {
     thread::scope(|scope| {
@@ -265,6 +279,7 @@ fn start_init(cgroups: &[PathBuf]) -> Child {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID).unwrap();
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            detach_foreign();
             for cgroup in cgroups {
                 mount(Some(cgroup), cgroup.parent().unwrap(), none, MsFlags::MS_BIND, none).unwrap();
             }

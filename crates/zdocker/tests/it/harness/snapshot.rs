@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
+use std::mem;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,8 +21,20 @@ use super::wait::within;
 pub(crate) struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
-    /// Looks at `host`.
+    /// Looks at `host`, and looks again until it sees the same twice: interfaces and processes end a moment after their
+    /// last user.
     pub(crate) fn take(host: &Host) -> Self {
+        let mut seen = Snapshot::look(host);
+        let settled = within(SETTLING, || {
+            thread::sleep(Duration::from_millis(30));
+            let earlier = mem::replace(&mut seen, Snapshot::look(host));
+            earlier == seen
+        });
+        assert!(settled, "the host does not come to rest");
+        seen
+    }
+
+    fn look(host: &Host) -> Self {
         let mut lines = BTreeSet::new();
         links(host, &mut lines);
         routes(host, &mut lines);
@@ -63,7 +77,7 @@ impl Snapshot {
     pub(crate) fn assert_same(&self, host: &Host) {
         let mut diff = String::new();
         let same = within(SETTLING, || {
-            diff = self.diff(&Snapshot::take(host));
+            diff = self.diff(&Snapshot::look(host));
             diff.is_empty()
         });
         assert!(same, "the host is not as it was:\n{diff}");
@@ -192,15 +206,24 @@ fn directories(root: &Path, directory: &Path, label: &str, lines: &mut BTreeSet<
     }
 }
 
-fn files(directory: &Path, lines: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+/// What is below one of the roots. The directories that the root itself is divided into stay for good.
+fn files(root: &Path, lines: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_database = [".db", ".db-wal", ".db-shm"].iter().any(|end| name.ends_with(end));
-        if !is_database {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            tree(&entry.path(), lines);
+        } else if !is_database {
             lines.insert(format!("file {}", entry.path().display()));
         }
+    }
+}
+
+fn tree(directory: &Path, lines: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        lines.insert(format!("file {}", entry.path().display()));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            files(&entry.path(), lines);
+            tree(&entry.path(), lines);
         }
     }
 }
