@@ -221,7 +221,11 @@ fn read_only(host: Host) -> Vec<String> {
         // libcontainer mounts the hierarchies of cgroup1 writable, whatever the mount's options say; those that it does
         // not manage even from their root on.
         let root = Path::new("/sys/fs/cgroup");
-        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let hierarchies = fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         let all = iter::once(root.to_owned()).chain(hierarchies);
         paths.extend(all.map(|path| path.to_string_lossy().into_owned()));
     }
