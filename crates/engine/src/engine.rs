@@ -103,6 +103,13 @@ impl Engine {
     }
 }
 
+/// Nobody waits for the kernel to clean up behind us.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.kernel).leave();
+    }
+}
+
 fn open_lock(path: &Path) -> std::io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(path)
 }

@@ -90,6 +90,11 @@ pub enum EngineError {
     },
     #[error("{what} is not wholly removed: {failures}; zdocker system check --repair tries again")]
     NotRemoved { what: String, failures: String },
+    #[error("{error}; and then: {also}")]
+    AndThen {
+        error: Box<EngineError>,
+        also: Box<EngineError>,
+    },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -136,6 +141,7 @@ impl EngineError {
         let status = match self {
             EngineError::Runtime(error) | EngineError::Shim(ShimError::Runtime(error)) => error.exit_status(),
             EngineError::Exec(error) => error.exit_status(),
+            EngineError::AndThen { error, .. } => return error.exit_status(),
             _ => 125,
         };
         u8::try_from(status).unwrap_or(125)

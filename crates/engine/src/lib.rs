@@ -3,6 +3,7 @@
 //! Every face (the command line, and other engines' plug-in interfaces) calls the methods of [`Engine`]; none has logic of
 //! its own.
 
+mod cgroup;
 mod check;
 pub mod config;
 pub mod containers;

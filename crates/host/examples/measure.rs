@@ -5,16 +5,20 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::*;
 use zdocker_host::Kernel;
 use zdocker_net::firewall::Element;
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::op::Op;
 use zdocker_net::ports::Protocol;
 
 /// How often each thing is done.
 const TIMES: usize = 100;
+/// How long the kernel may go on cleaning up, which is not what is measured.
+const SETTLING: Duration = Duration::from_millis(40);
 
 fn nothing(_: &Op, _: Duration) {}
 
@@ -41,7 +45,39 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     elapsed
 }
 
+/// In a process of its own: publishes a port, takes it back, and ends, with or without leaving the socket to a child.
+fn publish_and_end(leave: bool) {
+    let mut kernel = Kernel::new();
+    let undo = kernel
+        .apply(&[Op::AddElements(vec![publish(7)])], &mut nothing)
+        .unwrap();
+    assert!(kernel.remove(&undo, &mut nothing).is_empty());
+    if leave {
+        kernel.leave();
+    }
+}
+
+fn whole_processes() {
+    Kernel::new().apply(&[Op::LoadFirewall], &mut nothing).unwrap();
+    for how in ["closing", "leaving"] {
+        let own = std::env::current_exe().unwrap();
+        let run = || {
+            // What the process before left behind holds up the next one's transaction.
+            std::thread::sleep(SETTLING);
+            timed(|| std::process::Command::new(&own).arg(how).status().unwrap())
+        };
+        Measured::of(run, TIMES).print(&format!(
+            "a process that deletes an element and ends by {how} its socket"
+        ));
+    }
+}
+
 fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("closing") => return publish_and_end(false),
+        Some("leaving") => return publish_and_end(true),
+        _ => {}
+    }
     println!("{:<58} {:>7} {:>7} {:>7}", "microseconds", "10 %", "median", "90 %");
     on_a_host(|| {
         let load = || {
@@ -53,6 +89,7 @@ fn main() {
         };
         Measured::of(load, 20).print("load the firewall");
     });
+    on_a_host(whole_processes);
     for published in [0, 10_000] {
         on_a_host(|| endpoints(published));
     }
@@ -65,6 +102,42 @@ fn publish(port: usize) -> Element {
         protocol,
         port: (port % 60_000 + 1) as u16,
         to: "10.7.0.9:80".parse().unwrap(),
+    }
+}
+
+/// A hundred endpoints without a pause, which finds the processor's caches warm.
+fn one_after_another(kernel: &mut Kernel, directory: &Path, network: &Network) {
+    let endpoints: Vec<Endpoint> = (2..102)
+        .map(|host| {
+            let port = 64_000 + u16::from(host);
+            endpoint(network, host, &[&format!("{port}:80"), &format!("{port}:53/udp")])
+        })
+        .collect();
+    let mut next = endpoints.iter();
+    let mut attach_next = || {
+        let plan = next
+            .next()
+            .map(|endpoint| attach(directory, network, endpoint))
+            .unwrap_or_default();
+        timed(|| kernel.apply(&plan, &mut nothing).unwrap())
+    };
+    Measured::of(&mut attach_next, endpoints.len()).print("attach one after another, a TCP and a UDP port");
+    let mut next = endpoints.iter();
+    let mut detach_next = || {
+        let plan = next
+            .next()
+            .map(|endpoint| detach(directory, network, endpoint))
+            .unwrap_or_default();
+        timed(|| kernel.remove(&plan, &mut nothing))
+    };
+    Measured::of(&mut detach_next, endpoints.len()).print("detach one after another, a TCP and a UDP port");
+    for endpoint in endpoints {
+        kernel.remove(
+            &[Op::DeleteLink {
+                name: endpoint.host_interface,
+            }],
+            &mut nothing,
+        );
     }
 }
 
@@ -103,8 +176,7 @@ fn endpoints(published: usize) {
                 }],
                 &mut nothing,
             );
-            // The kernel goes on taking the namespace down for a while, which is not what is measured here.
-            std::thread::sleep(Duration::from_millis(40));
+            std::thread::sleep(SETTLING);
         }
         attached.sort();
         detached.sort();
@@ -118,6 +190,7 @@ fn endpoints(published: usize) {
             }
         }
     }
+    one_after_another(&mut kernel, directory.path(), &network);
     for count in [1, 1_000, 10_000] {
         let elements: Vec<Element> = (published..published + count).map(publish).collect();
         let (add, delete) = (Op::AddElements(elements.clone()), Op::DeleteElements(elements));

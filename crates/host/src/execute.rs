@@ -334,9 +334,10 @@ impl<'a> Execution<'a> {
             return Ok(*index);
         }
         let socket = self.socket(&Lane::Route(place.clone()))?;
-        let found = link::find(socket, name)?.ok_or_else(|| StepError::NoLink(name.to_string()))?;
-        self.remember(place, name, found.index)?;
-        Ok(found.index)
+        let found = socket.interface_index(name)?;
+        let index = found.ok_or_else(|| StepError::NoLink(name.to_string()))?;
+        self.remember(place, name, index)?;
+        Ok(index)
     }
 
     fn remember(&mut self, place: &Place, name: &InterfaceName, index: u32) -> Result<(), StepError> {

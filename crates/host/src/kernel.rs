@@ -9,6 +9,8 @@ pub struct Kernel {
     route: Option<Socket>,
     netfilter: Option<Socket>,
     ipv6: Option<bool>,
+    /// Whether closing the netfilter socket makes the kernel clean up.
+    deleted_elements: bool,
 }
 
 impl Kernel {
@@ -23,6 +25,16 @@ impl Kernel {
 
     pub(crate) fn netfilter(&mut self) -> Result<&mut Socket, NetlinkError> {
         open_once(&mut self.netfilter, Subsystem::Netfilter)
+    }
+
+    /// Must be called when elements were deleted, or a transaction was refused.
+    pub(crate) fn has_deleted_elements(&mut self) {
+        self.deleted_elements = true;
+    }
+
+    /// The netfilter socket, if closing it would wait for the kernel's cleaning.
+    pub(crate) fn take_netfilter_to_be_cleaned(&mut self) -> Option<Socket> {
+        self.netfilter.take().filter(|_| self.deleted_elements)
     }
 
     /// Whether the kernel has IPv6 at all.

@@ -7,6 +7,7 @@ mod apply;
 mod conntrack;
 mod execute;
 mod kernel;
+mod linger;
 pub mod netlink;
 pub mod netns;
 mod nft;

@@ -60,7 +60,10 @@ impl Kernel {
 
     fn remove_one(&mut self, op: &Op) -> Result<(), StepError> {
         match op {
-            Op::DeleteElements(elements) => Ok(delete_elements(self.netfilter()?, elements)?),
+            Op::DeleteElements(elements) => {
+                self.has_deleted_elements();
+                Ok(delete_elements(self.netfilter()?, elements)?)
+            }
             Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
             Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
             Op::ForgetUdpFlows { ports } => Ok(conntrack::forget_udp(self.netfilter()?, ports)?),

@@ -22,7 +22,7 @@ use crate::shim::attach::Attachment;
 use crate::shim::protocol::{StartRequest, Streams};
 use crate::signals::ProcessRef;
 use crate::terminal::WindowSize;
-use crate::{etc_files, oci, rootfs, shim};
+use crate::{cgroup, etc_files, oci, rootfs, shim};
 
 /// A container that was started.
 #[derive(Debug)]
@@ -81,6 +81,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`], with the exit status that `run` ends with.
     pub fn run(&mut self, request: &RunRequest, launch: Launch) -> Result<Started, EngineError> {
+        cgroup::expect_a_move();
         self.settle_half_done()?;
         let (id, name, mut spec) = specify(request, &self.config.dns)?;
         self.check_name(&name)?;
@@ -101,10 +102,13 @@ impl Engine {
                 attachment,
                 warnings,
             }),
-            Err(error) => {
-                self.discard(&recorded.id)?;
-                Err(error)
-            }
+            Err(error) => Err(match self.discard(&recorded.id) {
+                Ok(()) => error,
+                Err(also) => EngineError::AndThen {
+                    error: Box::new(error),
+                    also: Box::new(also),
+                },
+            }),
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
+use zdocker_net::names::InterfaceName;
 
 use super::message::{DONE, DUMP, DUMP_INTERRUPTED, ERROR, Message, Requests, Writer, messages};
 
@@ -243,6 +244,28 @@ impl Socket {
             if messages(received).all(|message| message.sequence == sequence) {
                 dump.pieces.push(received.to_vec());
             }
+        }
+    }
+
+    /// The index of the interface of this name in the socket's network namespace (`SIOCGIFINDEX`, netdevice(7)); a tenth
+    /// of what asking by message costs, which describes the whole interface.
+    pub(crate) fn interface_index(&self, name: &InterfaceName) -> Result<Option<u32>, NetlinkError> {
+        // SAFETY: all zeros is a valid value of this type.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // An interface's name is at most 15 bytes long, so the last zero stays.
+        for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+            *to = from as libc::c_char;
+        }
+        // SAFETY: the pointer is to a request that outlives the call, which writes within it.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut request) };
+        match Errno::result(result) {
+            // SAFETY: the call has written this field of the union.
+            Ok(_) => Ok(Some(unsafe { request.ifr_ifru.ifru_ifindex } as u32)),
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(NetlinkError::Send {
+                subsystem: self.subsystem,
+                source: errno.into(),
+            }),
         }
     }
 

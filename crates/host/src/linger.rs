@@ -1,0 +1,84 @@
+//! Ending without waiting for the kernel's cleaning.
+//!
+//! When elements were deleted, closing the nfnetlink socket waits about 15 ms for an RCU grace period
+//! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), also when it is the process's end that closes it. A process that is
+//! about to end leaves its socket to a small child instead, which nobody waits for.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{ForkResult, Pid, fork, pipe2};
+
+use crate::kernel::Kernel;
+use crate::netlink::Socket;
+
+impl Kernel {
+    /// Gives up the sockets. For a process that ends right afterwards: its end is not held up, and the child that closes
+    /// the socket is not its zombie for long.
+    pub fn leave(mut self) {
+        if let Some(socket) = self.take_netfilter_to_be_cleaned() {
+            // Where no child can be made, closing the socket here waits, and that is all.
+            let _ = leave_to_child(socket);
+        }
+    }
+}
+
+/// Makes the child, and closes the socket here. The child ends when what is returned is closed, which the end of this
+/// process sees to.
+fn leave_to_child(socket: Socket) -> nix::Result<(Pid, OwnedFd)> {
+    let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+    // SAFETY: the child only makes system calls (`hold`), so it does not matter which locks other threads held.
+    match unsafe { fork() }? {
+        ForkResult::Child => hold(socket.as_raw_fd(), read_end.as_raw_fd()),
+        ForkResult::Parent { child } => Ok((child, write_end)),
+    }
+}
+
+/// In the child: holds the socket until the parent has closed it, and nothing else of the parent's.
+fn hold(socket: RawFd, parent: RawFd) -> ! {
+    let (low, high) = (socket.min(parent) as u32, socket.max(parent) as u32);
+    for others in [0..low, low + 1..high, high + 1..u32::MAX] {
+        if !others.is_empty() {
+            // SAFETY: the call takes no pointers, and no value here owns any of the descriptors.
+            unsafe { libc::syscall(libc::SYS_close_range, others.start, others.end - 1, 0) };
+        }
+    }
+    // SAFETY: the path is a constant text with its closing zero.
+    unsafe { libc::chdir(c"/".as_ptr()) };
+    let mut byte = [0u8];
+    loop {
+        // SAFETY: the buffer is one byte long and outlives the call.
+        let length = unsafe { libc::read(parent, byte.as_mut_ptr().cast(), 1) };
+        if length >= 0 || Errno::last() != Errno::EINTR {
+            break;
+        }
+    }
+    // SAFETY: the call takes no pointers and does not return.
+    unsafe { libc::_exit(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Subsystem;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use std::io::Read;
+    use std::path::Path;
+
+    #[test]
+    fn the_child_holds_the_socket_and_nothing_else() {
+        // A pipe that a child inherits, as a caller's standard output is.
+        let (read_end, inherited) = pipe2(OFlag::empty()).unwrap();
+        let socket = Socket::open(Subsystem::Netfilter).unwrap();
+        let (child, parents_end) = leave_to_child(socket).unwrap();
+        drop(inherited);
+        // Ends only when the child has closed its copy, so what follows sees it when it is done with closing.
+        std::fs::File::from(read_end).read_to_end(&mut Vec::new()).unwrap();
+        let open = std::fs::read_dir(format!("/proc/{child}/fd")).unwrap().count();
+        assert!(open <= 2, "{open}");
+        drop(parents_end);
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        assert!(!Path::new(&format!("/proc/{child}")).exists());
+    }
+}
