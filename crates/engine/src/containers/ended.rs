@@ -136,7 +136,9 @@ impl Engine {
         unplugged.and(stopped)?;
         remove_dir(&paths.run_dir())?;
         match remains {
-            Remains::Kept(status) => self.store.write(|records| records.container_exited(&record.id, status, now()))?,
+            Remains::Kept(status) => self
+                .store
+                .write(|records| records.container_exited(&record.id, status, now()))?,
             Remains::Nothing => {
                 remove_dir(&paths.state_dir())?;
                 self.store.write(|records| records.delete_container(&record.id))?;

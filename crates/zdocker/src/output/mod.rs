@@ -24,7 +24,10 @@ pub(crate) fn note(line: &str) {
 /// # Errors
 /// When standard output or input fails.
 pub(crate) fn confirm(consequence: &str) -> io::Result<bool> {
-    write!(io::stdout(), "WARNING! {consequence}\nAre you sure you want to continue? [y/N] ")?;
+    write!(
+        io::stdout(),
+        "WARNING! {consequence}\nAre you sure you want to continue? [y/N] "
+    )?;
     io::stdout().flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
