@@ -284,7 +284,10 @@ fn arriving(
         let length = receiver.read(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         if let Some((_, name)) = text.trim_end_matches('\0').trim_end_matches('>').rsplit_once('<') {
-            names.insert(name.to_owned());
+            // The victim's answers hold parts of what they answer.
+            if all.iter().any(|(known, _, _)| *known == name) {
+                names.insert(name.to_owned());
+            }
         }
     }
     names
