@@ -37,8 +37,8 @@ const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
 const SRC_NAT: u32 = 1 << 4;
 const DST_NAT: u32 = 1 << 5;
 
-/// Flows to a port of this host are those that nobody masquerades, and those that were sent to a container. What is left
-/// out are flows of containers to the same port elsewhere: forgetting them would cut them off from their answers.
+/// Flows to a port of this host are those that nobody masquerades, and those that were sent to a container. What is
+/// left out are flows of containers to the same port elsewhere: forgetting them would cut them off from their answers.
 const TO_THIS_HOST: [Status; 2] = [
     Status {
         value: 0,

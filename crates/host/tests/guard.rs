@@ -112,7 +112,8 @@ fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     [&from.to_be_bytes()[..], &to.to_be_bytes(), &length, &[0, 0], payload].concat()
 }
 
-/// Router advertisement 134, neighbour solicitation 135, advertisement 136, redirect 137; all but the first name a target.
+/// Router advertisement 134, neighbour solicitation 135, advertisement 136, redirect 137; all but the first name a
+/// target.
 fn icmpv6(kind: u8, target: Ipv6Addr) -> Vec<u8> {
     [&[kind, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets()].concat()
 }
