@@ -44,7 +44,8 @@ fn details(directory: &Path) -> Vec<String> {
     let inside = namespace_path(directory, &endpoint(&network(7), 2, &[])).0;
     let settings = |link: &str| {
         format!(
-            "cd /proc/sys/net; grep . ipv6/conf/{link}/accept_ra ipv6/conf/{link}/addr_gen_mode ipv4/conf/{link}/route_localnet"
+            "cd /proc/sys/net; grep . ipv6/conf/{link}/accept_ra ipv6/conf/{link}/addr_gen_mode \
+             ipv4/conf/{link}/route_localnet"
         )
     };
     let links = "ip -d link | sed 's/^[0-9]*: //;s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
@@ -165,7 +166,8 @@ fn the_way_out_is_seen() {
     });
 }
 
-/// Steps that fail: before anything is sent, in a message to rtnetlink, here and in the namespace, and in a transaction.
+/// Steps that fail: before anything is sent, in a message to rtnetlink, here and in the namespace, and in a
+/// transaction.
 fn failing_steps(directory: &Path) -> Vec<Op> {
     let unreachable = |place| Op::AddRoute {
         place,
