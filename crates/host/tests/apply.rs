@@ -36,7 +36,7 @@ fn removal(directory: &Path) -> Vec<Op> {
 fn prepared() -> (Kernel, tempfile::TempDir) {
     let mut kernel = Kernel::new();
     kernel.apply(&prepare_host(), &mut nothing).unwrap();
-    (kernel, tempfile::tempdir().unwrap())
+    (kernel, directory())
 }
 
 /// The settings that no list of addresses and routes shows, here and in the endpoint's namespace.
@@ -73,7 +73,7 @@ fn details(directory: &Path) -> Vec<String> {
 #[test]
 fn steps_do_what_their_printed_commands_do() {
     let by_commands = on_a_host(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let ruleset_file = directory.path().join("ruleset");
         std::fs::write(&ruleset_file, RULESET).unwrap();
         let mut script = format!("zdocker() {{ cat {}; }}\n", ruleset_file.display());
@@ -255,7 +255,7 @@ fn errors_name_the_step_and_the_kernels_reason() {
             },
             "cannot \"ip link set nope0 up\": there is no interface nope0",
         );
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let path = directory.path().display().to_string();
         check(
             Op::DeleteNamespace {

@@ -315,7 +315,7 @@ fn nothing_arrives(directory: &Path, attacker: &Endpoint, victim: &Endpoint, all
 #[test]
 fn frames_with_others_addresses_do_not_arrive() {
     on_a_host(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let mut kernel = Kernel::new();
         let mut nothing = |_: &Op, _: Duration| {};
         // What the IP rules drop of bridged packets is another matter.
