@@ -3,12 +3,11 @@
 
 use zdocker_host::store::{NetworkRecord, Records, State};
 use zdocker_net::firewall::network_elements;
-use zdocker_net::model::{BridgeDevice, DEFAULT_BRIDGE_DEVICE, Driver, Endpoint, Network};
+use zdocker_net::model::{DEFAULT_BRIDGE_DEVICE, Driver, Endpoint, Network};
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, Missing};
-use zdocker_net::spec::{self, NetworkRequest, SpecError, Surroundings};
+use zdocker_net::spec::NetworkRequest;
 
-use super::create::birth;
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -60,7 +59,10 @@ impl Engine {
             Missing::Firewall => self.restore_firewall()?,
             Missing::Bridge | Missing::NotOurs => {
                 // Its elements outlive a bridge that somebody else deleted.
-                self.take_away(&[Op::DeleteElements(network_elements(network))]);
+                self.take_away(
+                    "what an earlier bridge left",
+                    &[Op::DeleteElements(network_elements(network))],
+                )?;
                 let seen = self.kernel().observe()?;
                 self.apply(&plan::create_network(network, &seen))?;
                 if !seen.firewall {
@@ -79,38 +81,56 @@ impl Engine {
         let plugged = endpoints.iter().filter_map(|endpoint| Some((of(endpoint)?, endpoint)));
         let plan = plan::restore_firewall(&networks, plugged);
         let stale: Vec<Op> = plan.iter().filter_map(Op::inverse).collect();
-        self.take_away(&stale);
+        self.take_away("what is left of the firewall", &stale)?;
         self.apply(&plan)
     }
 
-    /// Chooses subnet and device of the default network.
-    fn equip_default_network(&mut self, mut network: Network) -> Result<Network, EngineError> {
-        let device: zdocker_net::names::InterfaceName = DEFAULT_BRIDGE_DEVICE.parse()?;
-        let (seen, pools, birth) = (self.kernel().observe()?, self.pools()?, birth()?);
-        if seen.link(&device).is_some() {
-            return Err(SpecError::DeviceExists(device).into());
+    /// What the network of `record` is, or would be, and whether it is real.
+    pub(crate) fn planned_network(&mut self, record: NetworkRecord) -> Result<(Network, bool), EngineError> {
+        if record.network.driver != Driver::Bridge {
+            return Ok((record.network, true));
         }
-        let bip = self.config.bip.clone();
-        self.store.write(|records| {
-            let networks: Vec<Network> = records.networks()?.into_iter().map(|record| record.network).collect();
-            let around = Surroundings {
-                networks: &networks,
-                seen: &seen,
-                pools: &pools,
-            };
-            let request = NetworkRequest {
-                // Any name that is free: only subnet and MTU of what comes out are used.
-                name: format!("default-{}", birth.id.short()),
-                subnets: bip.into_iter().collect(),
-                ipv4: true,
-                ..NetworkRequest::default()
-            };
-            let like = spec::create(&request, &around, birth)?;
-            network.pools = like.pools;
-            network.bridge = like.bridge.map(|bridge| BridgeDevice { name: device, ..bridge });
-            records.equip_network(&network)?;
-            Ok(network)
-        })
+        if record.network.bridge.is_none() {
+            return Ok((self.choose_default_network(record.network)?, false));
+        }
+        let real = self.what_is_missing(&record)? == Missing::Nothing;
+        Ok((record.network, real))
+    }
+
+    /// The steps that make networks real, one after the other.
+    pub(crate) fn create_plan(&mut self, networks: &[Network]) -> Result<Vec<Op>, EngineError> {
+        let mut plan = Vec::new();
+        for network in networks {
+            let seen = self.kernel().observe()?;
+            let steps = plan::create_network(network, &seen);
+            // What a network before it has done for the whole host is not done again.
+            plan.extend(steps.into_iter().filter(|op| !plan.contains(op)).collect::<Vec<_>>());
+        }
+        Ok(plan)
+    }
+
+    fn equip_default_network(&mut self, network: Network) -> Result<Network, EngineError> {
+        let network = self.choose_default_network(network)?;
+        self.store
+            .write(|records| Ok::<_, EngineError>(records.equip_network(&network)?))?;
+        Ok(network)
+    }
+
+    /// Chooses subnet and device of the default network.
+    fn choose_default_network(&mut self, mut network: Network) -> Result<Network, EngineError> {
+        let device: zdocker_net::names::InterfaceName = DEFAULT_BRIDGE_DEVICE.parse()?;
+        let request = NetworkRequest {
+            // Any name that is free: only subnet and MTU of what comes out are used.
+            name: format!("default-{}", network.id.short()),
+            subnets: self.config.bip.clone().into_iter().collect(),
+            options: vec![("bridge".to_owned(), device.to_string())],
+            ipv4: true,
+            ..NetworkRequest::default()
+        };
+        let like = self.plan_network(&request)?.network;
+        network.pools = like.pools;
+        network.bridge = like.bridge;
+        Ok(network)
     }
 }
 
