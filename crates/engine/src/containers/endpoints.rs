@@ -186,8 +186,8 @@ fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, St
         Some(id) => records
             .container(&id)?
             .map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
-        // Asking for a port twice is refused before; this is a port that we picked ourselves.
-        None => "this one".to_owned(),
+        // Asking for a port twice is refused before: its endpoint is going away right now.
+        None => "that is being removed".to_owned(),
     };
     Ok(EngineError::PortTaken {
         port: format!("{}/{}", port.host_port, port.protocol),
