@@ -357,7 +357,10 @@ mod tests {
             (&both, "[fe80::1]:80:80", Some("link-local")),
         ] {
             let ports = ports.split(' ').map(|port| port.parse().unwrap()).collect();
-            let asked = AttachRequest { ports, ..Default::default() };
+            let asked = AttachRequest {
+                ports,
+                ..Default::default()
+            };
             let refused = wishes(&[network], &asked).err().map(|error| error.to_string());
             match (words, &refused) {
                 (Some(words), Some(message)) => assert!(message.contains(words), "{message:?} has no {words:?}"),

@@ -41,5 +41,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 
 /// Whether an error only says that nobody reads our output any more.
 pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
