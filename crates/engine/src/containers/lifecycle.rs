@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::exec::{self, ExecRequest};
 use crate::logs::{self, LogOptions};
+use crate::networks::the_one;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::Streams;
 use crate::signals::{ProcessRef, Signal};
@@ -61,24 +62,9 @@ impl Engine {
 
     fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
         self.settle()?;
-        let mut found = self.store.read(|records| records.find_containers(text))?;
-        match (found.pop(), found.is_empty()) {
-            (Some(record), true) => Ok(record),
-            (None, _) => Err(EngineError::NoSuchContainer(text.to_owned())),
-            (Some(last), false) => {
-                let matches = found
-                    .iter()
-                    .chain([&last])
-                    .map(|c| c.name.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Err(EngineError::Ambiguous {
-                    text: text.to_owned(),
-                    what: "containers",
-                    matches,
-                })
-            }
-        }
+        let found = self.store.read(|records| records.find_containers(text))?;
+        the_one(found, text, "containers", |record| record.name.to_string())?
+            .ok_or_else(|| EngineError::NoSuchContainer(text.to_owned()))
     }
 
     pub(super) fn running_container(&mut self, text: &str) -> Result<(ContainerRecord, ContainerSpec), EngineError> {

@@ -19,7 +19,6 @@ impl Engine {
     pub fn remove_network(&mut self, text: &str, dry_run: bool) -> Result<(Network, Vec<Op>), EngineError> {
         self.settle()?;
         let _lock = self.lock_networks()?;
-        let me = self.me;
         let network = self.store.write(|records| {
             let network = find(records, text)?.network;
             if network.is_built_in() {
@@ -27,7 +26,7 @@ impl Engine {
             }
             refuse_in_use(records, &network)?;
             if !dry_run {
-                records.set_network_state(&network.id, State::Removing, Some(me), None)?;
+                records.set_network_state(&network.id, State::Removing, None)?;
             }
             Ok(network)
         })?;
