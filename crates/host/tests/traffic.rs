@@ -6,11 +6,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use common::*;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
 use zdocker_net::firewall::{Element, endpoint_elements};
@@ -242,6 +245,53 @@ fn ports_at_one_address_and_internal_networks() {
             Some("10.8.0.3 10.8.0.2")
         );
         drop(neighbour);
+    });
+}
+
+/// A socket for bare TCP segments.
+fn raw_tcp() -> OwnedFd {
+    let tcp = SockProtocol::Tcp;
+    socket::socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, tcp).unwrap()
+}
+
+/// Sends from `from` to `address` a segment that is no part of any flow: its checksum is wrong. Says whether it came.
+fn stray_segment_comes(from: &Namespace, to: &Namespace, address: &str) -> bool {
+    const LENGTH: u8 = 20 / 4;
+    let (sender, receiver) = (from.run(raw_tcp).unwrap(), to.run(raw_tcp).unwrap());
+    let mut segment = [0; 20];
+    segment[12] = LENGTH << 4;
+    let to: SocketAddr = format!("{address}:0").parse().unwrap();
+    socket::sendto(
+        sender.as_raw_fd(),
+        &segment,
+        &SockaddrStorage::from(to),
+        MsgFlags::empty(),
+    )
+    .unwrap();
+    let mut waiting = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
+    poll(&mut waiting, SILENCE.as_millis() as u16).unwrap() == 1
+}
+
+#[test]
+fn strays_are_dropped_at_our_bridges_alone() {
+    on_a_host(|| {
+        let mut world = World::new();
+        let path = world.path().join("far");
+        let far = path.display();
+        Namespace::create(&path, || Ok(())).unwrap();
+        sh(&format!(
+            "ip link add up1 type veth peer name up1 netns {far}
+             ip addr add 198.51.100.1/24 dev up1; ip link set up1 up
+             nsenter --net={far} sh -e -c 'ip addr add 198.51.100.2/24 dev up1; ip link set up1 up'
+             nsenter --net={} ip route add 198.51.100.0/24 via 192.0.2.1",
+            world.path().join("outside").display()
+        ));
+        let far = Namespace::open(&path).unwrap();
+        let network = network(7);
+        world.kernel.apply(&create(&network), &mut nothing).unwrap();
+        let inside = world.attach(&network, &endpoint(&network, 2, &[]));
+        assert!(stray_segment_comes(&world.outside, &far, "198.51.100.2"));
+        assert!(!stray_segment_comes(&inside, &far, "198.51.100.2"));
     });
 }
 

@@ -212,10 +212,21 @@ impl Rule {
     /// Goes on if the flow's destination was changed (`IPS_DST_NAT`).
     pub(super) fn ct_status_dnat(self) -> Self {
         const IPS_DST_NAT: u32 = 1 << 5;
-        let masked = self.load(CT_STATUS).expression("bitwise", |m| {
+        self.load(CT_STATUS).has_bit(IPS_DST_NAT)
+    }
+
+    /// Goes on if the packet fits no flow (`NF_CT_STATE_INVALID_BIT`).
+    pub(super) fn ct_state_invalid(self) -> Self {
+        const INVALID: u32 = 1;
+        self.load(CT_STATE).has_bit(INVALID)
+    }
+
+    /// Goes on if the number that is loaded has this bit.
+    fn has_bit(self, bit: u32) -> Self {
+        let masked = self.expression("bitwise", |m| {
             m.be32(1, FIRST.number()).be32(2, FIRST.number()).be32(3, 4);
             m.nested(4, |m| {
-                m.attribute(NFTA_DATA_VALUE, &IPS_DST_NAT.to_ne_bytes());
+                m.attribute(NFTA_DATA_VALUE, &bit.to_ne_bytes());
             });
             m.nested(5, |m| {
                 m.attribute(NFTA_DATA_VALUE, &[0; 4]);

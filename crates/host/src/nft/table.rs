@@ -159,7 +159,6 @@ const ROUTER_MESSAGES: u32 = 102;
 const GUARD_MAP: u32 = 103;
 
 /// Bits of `ct state` (`NF_CT_STATE_BIT`, linux/netfilter/nf_conntrack_common.h).
-const INVALID: u32 = 1;
 const ESTABLISHED: u32 = 2;
 const RELATED: u32 = 4;
 
@@ -168,7 +167,6 @@ pub(super) fn inet_nameless() -> Vec<Nameless> {
     let elements = vec![
         of_state(ESTABLISHED, Verdict::Accept),
         of_state(RELATED, Verdict::Accept),
-        of_state(INVALID, Verdict::Drop),
     ];
     vec![Nameless {
         id: CT_STATE_MAP,
@@ -270,6 +268,16 @@ pub(super) fn inet_chains() -> Vec<Chain> {
             Some(("filter", FORWARD, FILTER)),
             [
                 rule().load(CT_STATE).verdict_of_nameless(CT_STATE_MAP),
+                rule()
+                    .load(IIFNAME)
+                    .in_set("bridges")
+                    .ct_state_invalid()
+                    .verdict(Verdict::Drop),
+                rule()
+                    .load(OIFNAME)
+                    .in_set("bridges")
+                    .ct_state_invalid()
+                    .verdict(Verdict::Drop),
                 rule().load(IIFNAME).load(OIFNAME).verdict_of("links"),
                 rule().load(IIFNAME).in_set("internal").verdict(Verdict::Drop),
                 rule().load(OIFNAME).in_set("internal").verdict(Verdict::Drop),
