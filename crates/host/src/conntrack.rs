@@ -6,7 +6,7 @@
 use nix::errno::Errno;
 use zdocker_net::ports::Protocol;
 
-use crate::netlink::message::{Attributes, Message, Requests, Writer};
+use crate::netlink::message::{Attributes, Message, Requests, Writer, be32_of};
 use crate::netlink::{NetlinkError, Socket};
 use crate::nft::batch::header;
 
@@ -194,8 +194,4 @@ impl<'a> Flow<'a> {
             m.attribute(CTA_ID, self.id);
         });
     }
-}
-
-fn be32_of(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }

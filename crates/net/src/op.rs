@@ -26,8 +26,12 @@ pub enum Place {
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Load our two tables with their fixed rules and empty sets; if they are there already, nothing happens.
+    /// Load our two tables with their fixed rules and empty sets; if they are there with all their rules, nothing
+    /// happens.
     LoadFirewall,
+    /// Replace our two tables, whatever is in them, by the fixed rules and these elements; in one transaction, so that no
+    /// packet meets less. Never undone.
+    RestoreFirewall(Vec<Element>),
     /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
     SetSysctl {
         /// Path below `/proc/sys`.
@@ -66,6 +70,15 @@ pub enum Op {
         /// Of both ends, in bytes.
         mtu: u32,
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
+        hairpin: bool,
+    },
+    /// Put the host's end of a veth pair that is there back into a bridge.
+    JoinBridge {
+        /// The host's end.
+        link: InterfaceName,
+        /// The bridge.
+        bridge: InterfaceName,
+        /// As for a new veth pair.
         hairpin: bool,
     },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
@@ -129,7 +142,9 @@ impl Op {
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::LoadFirewall
+            | Op::RestoreFirewall(_)
             | Op::SetSysctl { .. }
+            | Op::JoinBridge { .. }
             | Op::AddAddress { .. }
             | Op::SetUp { .. }
             | Op::AddRoute { .. }
@@ -192,6 +207,13 @@ impl fmt::Display for Op {
                 f,
                 "zdocker system firewall | nft -f -    # tables inet {TABLE}, bridge {TABLE}"
             ),
+            Op::RestoreFirewall(elements) => {
+                for family in ["inet", "bridge"] {
+                    writeln!(f, "nft 'add table {family} {TABLE}; delete table {family} {TABLE}'")?;
+                }
+                writeln!(f, "{}", Op::LoadFirewall)?;
+                write_elements(f, "add", elements)
+            }
             Op::SetSysctl { key, value } => write!(f, "sysctl -w {}={value}", Quoted(key)),
             Op::CreateBridge { name, mac, mtu } => write!(
                 f,
@@ -229,6 +251,13 @@ impl fmt::Display for Op {
                 } else {
                     Ok(())
                 }
+            }
+            Op::JoinBridge { link, bridge, hairpin } => {
+                let hairpin = if *hairpin { "on" } else { "off" };
+                write!(
+                    f,
+                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {hairpin}"
+                )
             }
             Op::AddAddress {
                 place,

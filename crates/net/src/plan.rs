@@ -99,7 +99,7 @@ pub enum Missing {
     Nothing,
     /// The bridge is not there.
     Bridge,
-    /// The bridge is there, the tables are not.
+    /// The bridge is there, the tables or some of their rules are not.
     Firewall,
     /// An interface of the bridge's name is there, and it is not ours.
     NotOurs,
@@ -184,6 +184,24 @@ fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
 }
 
+/// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
+/// another. So it is after somebody deleted the bridge.
+pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a Endpoint>, seen: &Seen) -> Vec<Op> {
+    let Some(bridge) = &network.bridge else {
+        return Vec::new();
+    };
+    let astray = endpoints
+        .into_iter()
+        .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
+        .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
+    let join = |endpoint: &Endpoint| Op::JoinBridge {
+        link: endpoint.host_interface.clone(),
+        bridge: bridge.name.clone(),
+        hairpin: !endpoint.ports.is_empty(),
+    };
+    astray.map(join).collect()
+}
+
 /// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.
 pub fn restore_firewall<'a>(
     networks: impl IntoIterator<Item = &'a Network>,
@@ -195,9 +213,5 @@ pub fn restore_firewall<'a>(
             .into_iter()
             .flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)),
     );
-    let mut ops = vec![Op::LoadFirewall];
-    if !elements.is_empty() {
-        ops.push(Op::AddElements(elements));
-    }
-    ops
+    vec![Op::RestoreFirewall(elements)]
 }

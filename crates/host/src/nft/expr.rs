@@ -37,6 +37,14 @@ impl Verdict {
         }
     }
 
+    /// The chain that it leads to.
+    pub(super) fn goes_to(self) -> Option<&'static str> {
+        match self {
+            Verdict::Goto(chain) => Some(chain),
+            Verdict::Accept | Verdict::Drop | Verdict::Return => None,
+        }
+    }
+
     /// Writes the verdict as the data of a rule or of a map's element.
     pub(super) fn write(self, m: &mut Writer) {
         m.nested(NFTA_DATA_VERDICT, |m| {
@@ -153,6 +161,8 @@ pub(super) struct Rule {
     expressions: Writer,
     /// How many of the four-byte registers hold loaded fields.
     loaded: u32,
+    /// The chain that the rule's verdict leads to.
+    goes_to: Option<&'static str>,
 }
 
 impl Rule {
@@ -161,6 +171,11 @@ impl Rule {
             m.text(NFTA_EXPR_NAME, name).nested(NFTA_EXPR_DATA, data);
         });
         self
+    }
+
+    /// The chain that the rule's verdict leads to.
+    pub(super) fn goes_to(&self) -> Option<&'static str> {
+        self.goes_to
     }
 
     /// The expressions, as the attribute `NFTA_RULE_EXPRESSIONS` holds them.
@@ -301,7 +316,8 @@ impl Rule {
         self.expression("masq", |_| {})
     }
 
-    pub(super) fn verdict(self, verdict: Verdict) -> Self {
+    pub(super) fn verdict(mut self, verdict: Verdict) -> Self {
+        self.goes_to = verdict.goes_to();
         self.expression("immediate", |m| {
             m.be32(1, NFT_REG_VERDICT).nested(2, |m| verdict.write(m));
         })
