@@ -127,10 +127,24 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
-    let inside = Place::Namespace(namespace.clone());
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
-    ops.push(Op::CreateVeth {
+    ops.extend(plug(bridge, endpoint, namespace));
+    ops.extend(forget_udp_flows(endpoint));
+    ops
+}
+
+/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    match &network.bridge {
+        Some(bridge) => plug(bridge, endpoint, namespace),
+        None => Vec::new(),
+    }
+}
+
+fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let inside = Place::Namespace(namespace.clone());
+    let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
         namespace: namespace.clone(),
@@ -138,7 +152,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
         mac: endpoint.mac,
         mtu: bridge.mtu,
         hairpin: !endpoint.ports.is_empty(),
-    });
+    }];
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
         link: endpoint.interface.clone(),
@@ -159,7 +173,6 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
         via: *gateway,
         link: endpoint.interface.clone(),
     }));
-    ops.extend(forget_udp_flows(endpoint));
     ops
 }
 
