@@ -15,7 +15,6 @@ use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
-use crate::conntrack;
 use crate::kernel::Kernel;
 use crate::netlink::link::Veth;
 use crate::netlink::message::Requests;
@@ -205,11 +204,7 @@ impl<'a> Execution<'a> {
             }),
             Op::ForgetUdpFlows { ports } => {
                 self.flush(step)?;
-                let forgotten = self
-                    .kernel
-                    .netfilter()
-                    .and_then(|socket| conntrack::forget_udp(socket, ports));
-                forgotten.map_err(|error| failed(error.into()))
+                self.kernel.forget_udp(ports).map_err(|error| failed(error.into()))
             }
             Op::DeleteLink { name } => {
                 self.links.remove(name);

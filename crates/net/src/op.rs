@@ -23,6 +23,22 @@ pub enum Place {
     Namespace(NamespacePath),
 }
 
+/// A port of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// At one address, or at every address of the host.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Whether packets to `port` at `address`, one of the host's, are for this.
+    pub fn takes(&self, address: IpAddr, port: u16) -> bool {
+        self.port == port && self.address.is_none_or(|own| own == address)
+    }
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -115,10 +131,11 @@ pub enum Op {
     AddElements(Vec<Element>),
     /// Delete elements from our firewall's maps and sets.
     DeleteElements(Vec<Element>),
-    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once.
+    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once. Flows to
+    /// the same ports elsewhere are left alone.
     ForgetUdpFlows {
         /// Host ports.
-        ports: Vec<u16>,
+        ports: Vec<HostPort>,
     },
     /// Delete an interface of the host, and with it the other end of a veth pair, its addresses and its routes.
     DeleteLink {
@@ -284,9 +301,13 @@ impl fmt::Display for Op {
             Op::AddElements(elements) => write_elements(f, "add", elements),
             Op::DeleteElements(elements) => write_elements(f, "delete", elements),
             Op::ForgetUdpFlows { ports } => {
-                for (number, port) in ports.iter().enumerate() {
+                for (number, HostPort { address, port }) in ports.iter().enumerate() {
                     let line_break = if number == 0 { "" } else { "\n" };
                     write!(f, "{line_break}conntrack -D -p udp --orig-port-dst {port}")?;
+                    match address {
+                        Some(address) => write!(f, " --orig-dst {address}")?,
+                        None => write!(f, "    # where --orig-dst is this host's")?,
+                    }
                 }
                 Ok(())
             }

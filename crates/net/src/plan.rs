@@ -4,8 +4,8 @@
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
 use crate::model::{BridgeDevice, Endpoint, Network};
-use crate::op::{NamespacePath, Op, Place};
-use crate::ports::Protocol;
+use crate::op::{HostPort, NamespacePath, Op, Place};
+use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
 use crate::subnet::{Family, Subnet};
 
@@ -191,7 +191,11 @@ pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> 
 
 fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
     let udp = endpoint.ports.iter().filter(|port| port.protocol == Protocol::Udp);
-    let mut ports: Vec<u16> = udp.map(|port| port.host_port).collect();
+    let host_port = |port: &PublishedPort| HostPort {
+        address: port.bound_address(),
+        port: port.host_port,
+    };
+    let mut ports: Vec<HostPort> = udp.map(host_port).collect();
     ports.sort_unstable();
     ports.dedup();
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
