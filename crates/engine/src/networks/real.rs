@@ -60,13 +60,11 @@ impl Engine {
             Missing::Nothing => return Ok(()),
             Missing::Firewall => self.restore_firewall()?,
             Missing::Bridge | Missing::NotOurs => {
+                self.restore_damaged_firewall()?;
                 // Its elements outlive a bridge that somebody else deleted.
                 self.take_away(&[Op::DeleteElements(network_elements(network))]);
                 let seen = self.kernel().observe()?;
                 self.apply(&plan::create_network(network, &seen))?;
-                if !seen.firewall {
-                    self.restore_firewall()?;
-                }
                 self.rejoin(network, &seen)?;
             }
         }

@@ -387,6 +387,12 @@ fn running_containers_are_put_back_into_a_bridge_that_is_made_anew() {
     assert_eq!(reaches(&web.net, Proto::Tcp, (ip(HOST_V4), 8080)).server, "web");
 
     host.net.ip("link del dev n");
+    host.net.nft("flush ruleset");
+    host.z("run --rm --net bridge --rootfs / true").ok();
+    host.z("run --rm --net n --rootfs / true").ok();
+    assert_eq!(from_outside(), "web");
+
+    host.net.ip("link del dev n");
     is_found_and_mended(&host, "lost its bridge");
     assert_eq!(from_outside(), "web");
 
