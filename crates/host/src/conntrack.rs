@@ -45,8 +45,8 @@ const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
 /// Forgets the UDP flows, of both families, whose first packet went to one of these ports of this host. `local` gives
 /// the host's addresses; it is asked when there are flows to the ports.
 ///
-/// What is left out are flows to the same port elsewhere, of this host and of containers: forgetting them would cut them
-/// off from their answers.
+/// What is left out are flows to the same port elsewhere, of this host and of containers: forgetting them would cut
+/// them off from their answers.
 pub(crate) fn forget_udp(
     socket: &mut Socket,
     ports: &[HostPort],

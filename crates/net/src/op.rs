@@ -45,8 +45,8 @@ pub enum Op {
     /// Load our two tables with their fixed rules and empty sets; if they are there with all their rules, nothing
     /// happens.
     LoadFirewall,
-    /// Replace our two tables, whatever is in them, by the fixed rules and these elements; in one transaction, so that no
-    /// packet meets less. Never undone.
+    /// Replace our two tables, whatever is in them, by the fixed rules and these elements; in one transaction, so that
+    /// no packet meets less. Never undone.
     RestoreFirewall(Vec<Element>),
     /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
     SetSysctl {
@@ -131,8 +131,8 @@ pub enum Op {
     AddElements(Vec<Element>),
     /// Delete elements from our firewall's maps and sets.
     DeleteElements(Vec<Element>),
-    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once. Flows to
-    /// the same ports elsewhere are left alone.
+    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once. Flows
+    /// to the same ports elsewhere are left alone.
     ForgetUdpFlows {
         /// Host ports.
         ports: Vec<HostPort>,

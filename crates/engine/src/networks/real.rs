@@ -87,7 +87,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Restores the firewall for the networks that are real, if it is damaged: a new network brings but its own elements.
+    /// Restores the firewall for the networks that are real, if it is damaged: a new network brings but its own
+    /// elements.
     pub(super) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
         let boot = self.boot.clone();
         let (networks, _) = self.store.read(|records| real_things(records, &boot))?;
