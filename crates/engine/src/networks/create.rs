@@ -56,6 +56,7 @@ impl Engine {
     pub fn create_network(&mut self, request: &NetworkRequest) -> Result<Created, EngineError> {
         let _lock = self.lock_networks()?;
         self.finish_half_done_networks()?;
+        self.restore_damaged_firewall()?;
         let Created { network, plan } = self.plan_network(request)?;
         self.store
             .write(|records| records.insert_network(&network, State::Creating))?;

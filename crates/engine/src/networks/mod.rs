@@ -5,6 +5,7 @@ mod real;
 mod remove;
 
 pub use create::Created;
+pub(crate) use real::real_things;
 
 use std::collections::BTreeMap;
 

@@ -6,13 +6,14 @@ use zdocker_net::firewall::network_elements;
 use zdocker_net::model::{DEFAULT_BRIDGE_DEVICE, Driver, Endpoint, Network};
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, Missing};
+use zdocker_net::seen::Seen;
 use zdocker_net::spec::NetworkRequest;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 
 impl Engine {
-    /// The network of `record`, real. In the usual case this is two small questions to the kernel.
+    /// The network of `record`, real. In the usual case this is two messages to the kernel.
     ///
     /// # Errors
     /// [`EngineError`] when it is being created or removed, or cannot be made real.
@@ -58,6 +59,7 @@ impl Engine {
             Missing::Nothing => return Ok(()),
             Missing::Firewall => self.restore_firewall()?,
             Missing::Bridge | Missing::NotOurs => {
+                self.restore_damaged_firewall()?;
                 // Its elements outlive a bridge that somebody else deleted.
                 self.take_away(
                     "what an earlier bridge left",
@@ -65,12 +67,37 @@ impl Engine {
                 )?;
                 let seen = self.kernel().observe()?;
                 self.apply(&plan::create_network(network, &seen))?;
-                if !seen.firewall {
-                    self.restore_firewall()?;
-                }
+                self.rejoin(network, &seen)?;
             }
         }
         self.mark_real(&network.id)
+    }
+
+    /// Puts the ports of a network's endpoints back into its bridge.
+    pub(crate) fn rejoin(&mut self, network: &Network, seen: &Seen) -> Result<(), EngineError> {
+        let boot = self.boot.clone();
+        let (_, endpoints) = self.store.read(|records| real_things(records, &boot))?;
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.network == network.id) {
+            if let Err(error) = self.apply(&plan::rejoin(network, [endpoint], seen)) {
+                // Its container may have ended since we looked.
+                let seen = self.kernel().observe()?;
+                if !plan::rejoin(network, [endpoint], &seen).is_empty() {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores the firewall for the networks that are real, if it is damaged: a new network brings but its own
+    /// elements.
+    pub(super) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
+        let boot = self.boot.clone();
+        let (networks, _) = self.store.read(|records| real_things(records, &boot))?;
+        if networks.is_empty() || self.kernel().has_whole_firewall()? {
+            return Ok(());
+        }
+        self.restore_firewall()
     }
 
     /// Loads the tables with the elements of all that is real, and of nothing else.
@@ -79,10 +106,7 @@ impl Engine {
         let (networks, endpoints) = self.store.read(|records| real_things(records, &boot))?;
         let of = |endpoint: &Endpoint| networks.iter().find(|network| network.id == endpoint.network);
         let plugged = endpoints.iter().filter_map(|endpoint| Some((of(endpoint)?, endpoint)));
-        let plan = plan::restore_firewall(&networks, plugged);
-        let stale: Vec<Op> = plan.iter().filter_map(Op::inverse).collect();
-        self.take_away("what is left of the firewall", &stale)?;
-        self.apply(&plan)
+        self.apply(&plan::restore_firewall(&networks, plugged))
     }
 
     /// What the network of `record` is, or would be, and whether it is real.
@@ -135,7 +159,7 @@ impl Engine {
 }
 
 /// The networks and endpoints that are real in the boot `boot`.
-fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
+pub(crate) fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
     let networks = records.networks()?.into_iter().filter(|record| {
         record.state == State::Ready && record.boot.as_deref() == Some(boot) && !record.network.pools.is_empty()
     });
