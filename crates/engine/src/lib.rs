@@ -16,6 +16,7 @@ pub mod networks;
 pub mod oci;
 pub mod rootfs;
 pub mod runtime;
+pub mod sealed;
 pub mod shim;
 pub mod signals;
 pub mod terminal;

@@ -14,7 +14,7 @@ mod stdio;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
@@ -30,6 +30,7 @@ use self::server::Server;
 use self::stdio::Pending;
 use crate::containers::paths::ContainerPaths;
 use crate::runtime::{self, Runtime, RuntimeError, console};
+use crate::sealed;
 use crate::signals::ProcessRef;
 
 /// Why a container did not start.
@@ -132,7 +133,8 @@ impl Launcher {
 /// When the shim cannot do its work; the launcher knows if it can be told.
 pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
     let failed = |action| move |source| ShimError::Shim { action, source };
-    let launcher = take_launcher().map_err(failed("connect"))?;
+    let program = sealed::ensure().map_err(failed("seal"))?;
+    let launcher = take_launcher(program.as_ref()).map_err(failed("connect"))?;
     let signals = become_shim().map_err(failed("set up"))?;
     let mut reader = FrameReader::default();
     let Ok(Some(Frame::Start(request))) = reader.wait(&launcher) else {
@@ -162,10 +164,13 @@ pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
 
 /// The launcher's socket, which is our standard input, out of the container's way. Whatever else the launcher has had
 /// open, by mistake or from its own caller (a pipe, a lock), must not stay open as long as the container runs.
-fn take_launcher() -> io::Result<UnixStream> {
-    // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor above standard error.
-    if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } < 0 {
-        return Err(io::Error::last_os_error());
+fn take_launcher(program: Option<&OwnedFd>) -> io::Result<UnixStream> {
+    let kept = program.map_or(2, |fd| fd.as_raw_fd() as libc::c_uint);
+    for (first, last) in [(3, kept - 1), (kept + 1, libc::c_uint::MAX)] {
+        // SAFETY: this is the first thing that the process does; nothing else in it owns a descriptor above standard error.
+        if first <= last && unsafe { libc::close_range(first, last, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
