@@ -14,6 +14,7 @@ pub mod exec;
 pub mod logs;
 pub mod networks;
 pub mod oci;
+mod private;
 pub mod rootfs;
 pub mod runtime;
 pub mod sealed;

@@ -19,6 +19,7 @@ use super::filter::Filter;
 use super::{ProcessStdio, Runtime, RuntimeError, devices};
 use crate::containers::paths::ContainerPaths;
 use crate::oci::{self, capabilities};
+use crate::private;
 
 /// libcontainer, for one container.
 pub(super) struct Embedded {
@@ -37,7 +38,7 @@ impl Embedded {
     }
 
     fn builder(&self, root: &Path) -> Result<ContainerBuilder, String> {
-        fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+        private::create_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
         ContainerBuilder::new(self.paths.id().to_owned(), SyscallType::default())
             .with_root_path(root)
             .map_err(reasons)
@@ -161,7 +162,7 @@ impl Embedded {
         }
         spec.set_process(Some(privileged(process)));
         let bundle = self.paths.bundle().join("embedded");
-        fs::create_dir_all(&bundle).map_err(reasons)?;
+        private::create_dir(&bundle).map_err(reasons)?;
         spec.save(bundle.join("config.json")).map_err(reasons)?;
         Ok(bundle)
     }

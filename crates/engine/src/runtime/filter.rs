@@ -14,6 +14,8 @@ use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use rustix::fs::MemfdFlags;
 
+use crate::private;
+
 /// Bytes of one instruction (`struct sock_filter`, linux/filter.h).
 const INSTRUCTION: usize = size_of::<libc::sock_filter>();
 
@@ -94,7 +96,7 @@ impl Filter {
 /// Writes the whole file or none: another container may be reading it.
 fn keep(file: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
-        fs::create_dir_all(directory)?;
+        private::create_dir(directory)?;
     }
     let unfinished = file.with_extension(std::process::id().to_string());
     fs::write(&unfinished, bytes)?;

@@ -12,7 +12,7 @@ pub mod protocol;
 mod server;
 mod stdio;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,6 +29,7 @@ use self::protocol::{ExitStatus, Frame, FrameReader, StartRequest, StartResult};
 use self::server::Server;
 use self::stdio::Pending;
 use crate::containers::paths::ContainerPaths;
+use crate::private;
 use crate::runtime::{self, Runtime, RuntimeError, console};
 use crate::sealed;
 use crate::signals::ProcessRef;
@@ -75,8 +76,8 @@ pub fn spawn(mut command: Command, paths: &ContainerPaths) -> Result<Launcher, S
         action: "start",
         source,
     };
-    fs::create_dir_all(paths.run_dir()).map_err(failed)?;
-    let log = OpenOptions::new()
+    paths.make_run_dir().map_err(failed)?;
+    let log = private::options()
         .create(true)
         .append(true)
         .open(paths.shim_log())

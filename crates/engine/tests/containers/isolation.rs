@@ -1,6 +1,7 @@
 //! What a container sees and may do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -19,6 +20,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_whole_host_as_root_file_system,
         a_network_namespace_by_path,
         the_hosts_network,
+        other_users_of_the_host_see_nothing,
     ]
 }
 
@@ -143,4 +145,27 @@ fn the_hosts_network() {
     let text = TestBox::new(script).stdout();
     assert!(text.starts_with(&format!("{}\nread-only\n", here.display())), "{text}");
     assert!(!text.ends_with("\n0\n") || devices == 0, "{text}");
+}
+
+fn other_users_of_the_host_see_nothing() {
+    let container = TestBox::new("echo up; exec sleep 1000").with(|spec| spec.user = Some("web".into()));
+    container.start();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let paths = &container.paths;
+    let files = [
+        paths.log(),
+        paths.bundle().join("config.json"),
+        paths.attach_socket(),
+        paths.shim_log(),
+    ];
+    assert_eq!(files.map(mode), [0o600; 4]);
+    let directories = [
+        paths.state_dir(),
+        paths.run_dir(),
+        paths.runtime_root(),
+        paths.etc_file(""),
+    ];
+    assert_eq!(directories.map(mode), [0o700; 4]);
+    let seen = container.exec(&["--", "cat", "/etc/hostname"]);
+    assert_eq!(crate::fixture::succeed(seen), "testbox\n");
 }
