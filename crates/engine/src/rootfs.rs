@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
@@ -240,6 +240,30 @@ impl RootDir {
         Ok(())
     }
 
+    /// Makes `path` something that a file can be mounted on: an empty file where there is none, also in place of a symbolic
+    /// link that leads nowhere, such as one into a file system of the host that is not part of the root.
+    ///
+    /// # Errors
+    /// As open(2) and mkdir(2); also when the path is no file's.
+    pub fn create_file(&self, path: &Path) -> io::Result<()> {
+        match self.open_in(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::LOOP) => {}
+            found => return Ok(found.map(drop)?),
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        self.create_dir_all(parent)?;
+        let parent = self.open_in(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+        Ok(())
+    }
+
     fn enter(&self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match self.open_in(path, flags) {
@@ -376,5 +400,25 @@ mod tests {
         root.create_dir_all(Path::new("/link/../link/a/b")).unwrap();
         assert!(rootfs.join("new/a/b").is_dir());
         assert!(root.create_dir_all(Path::new("/passwd/x")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_made_where_there_is_none_or_a_link_to_nowhere() {
+        let rootfs = tempfile::tempdir().unwrap();
+        let rootfs = rootfs.path();
+        fs::create_dir(rootfs.join("etc")).unwrap();
+        symlink("../run/systemd/resolve/stub-resolv.conf", rootfs.join("etc/dangling")).unwrap();
+        symlink("loop", rootfs.join("etc/loop")).unwrap();
+        fs::write(rootfs.join("there"), "kept").unwrap();
+        symlink("/there", rootfs.join("etc/good")).unwrap();
+        let root = RootDir::open(rootfs).unwrap();
+        for name in ["etc/dangling", "etc/loop", "new/deep/file", "etc/good"] {
+            root.create_file(&Path::new("/").join(name)).unwrap();
+            assert!(rootfs.join(name).metadata().is_ok() || name == "etc/good", "{name}");
+        }
+        assert!(!rootfs.join("etc/dangling").is_symlink());
+        assert!(rootfs.join("etc/good").is_symlink());
+        assert_eq!(fs::read(rootfs.join("there")).unwrap(), b"kept");
+        assert!(root.create_file(Path::new("/there/x")).is_err());
     }
 }

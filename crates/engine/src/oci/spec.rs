@@ -17,6 +17,7 @@ use super::{capabilities, devices, mounts};
 use crate::containers::paths::ContainerPaths;
 use crate::containers::spec::ContainerSpec;
 use crate::containers::user::{User, UserError};
+use crate::etc_files;
 use crate::private;
 use crate::rootfs::{self, RootDir};
 
@@ -95,6 +96,11 @@ pub fn write_bundle(spec: &ContainerSpec, paths: &ContainerPaths, netns: Option<
     let user = User::find(spec.user.as_deref().unwrap_or_default(), &root)?;
     root.create_dir_all(&spec.cwd)
         .map_err(failed("create the working directory", &spec.cwd))?;
+    for name in etc_files::NAMES {
+        let target = Path::new("/etc").join(name);
+        root.create_file(&target)
+            .map_err(failed("make a place for the container's own", &target))?;
+    }
     for mount in &spec.mounts {
         mount
             .create_missing_source()

@@ -1,7 +1,7 @@
 //! What a container sees and may do.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -14,6 +14,7 @@ use crate::trials;
 pub(crate) fn tests() -> Vec<Trial> {
     trials![
         the_container_has_its_own_view,
+        an_etc_file_that_leads_nowhere,
         the_environment_and_the_user,
         volumes_and_the_working_directory,
         forbidden_things_are_forbidden_and_forking_is_not,
@@ -41,6 +42,15 @@ fn the_container_has_its_own_view() {
         fs::read_to_string(container.paths.upper().join("etc/passwd")).unwrap(),
         "changed\n"
     );
+}
+
+/// As with systemd-resolved, where `/run` is another file system.
+fn an_etc_file_that_leads_nowhere() {
+    let container = TestBox::new("cat /etc/resolv.conf");
+    let link = container.tree().join("etc/resolv.conf");
+    symlink("../run/systemd/resolve/stub-resolv.conf", &link).unwrap();
+    assert_eq!(container.stdout(), "nameserver 192.0.2.1\n");
+    assert!(link.is_symlink());
 }
 
 fn the_environment_and_the_user() {
