@@ -101,3 +101,14 @@ fn the_hosts_binary_cannot_be_written_to_from_a_container() {
     host.z("rm -f a").ok();
     exec.wait().unwrap();
 }
+
+#[test]
+fn exec_enters_a_network_that_outlives_its_first_container() {
+    let host = Host::new();
+    host.run("first", "--net none");
+    host.run("second", "--net container:first");
+    let namespace = host.z("exec second readlink /proc/self/ns/net").ok();
+    host.z("rm -f first").ok();
+    let still = host.z("exec second readlink /proc/self/ns/net").ok();
+    assert_eq!(still.text(), namespace.text());
+}
