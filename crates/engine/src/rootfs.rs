@@ -278,7 +278,13 @@ impl RootDir {
 
     fn open_in(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(self.0.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        loop {
+            // EAGAIN: something was mounted or renamed meanwhile, and the kernel is not sure of a `..` (openat2(2)).
+            match rustix::fs::openat2(self.0.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                found => return found,
+            }
+        }
     }
 }
 
