@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use zdocker_engine::containers::{Launch, RunRequest, Started};
 use zdocker_engine::sealed;
 use zdocker_engine::shim::attach::AttachEnd;
