@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use zdocker_engine::logs::{self, LogOptions};
@@ -165,6 +166,11 @@ fn a_shim_needs_less_than_a_mebibyte() {
     let container = TestBox::new("echo up; exec sleep 1000");
     container.start();
     let proc = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", container.shim())).unwrap();
+    // It gives memory back after it has told its launcher; then it waits.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !proc("status").contains("\nState:\tS") && Instant::now() < deadline {
+        thread::yield_now();
+    }
     let status = proc("status");
     assert!(status.contains("\nThreads:\t1\n"), "{status}");
     let own = field(&status, "RssAnon:") - relocated(&proc("smaps"));

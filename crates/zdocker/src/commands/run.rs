@@ -103,10 +103,11 @@ pub(super) fn shim(global: &GlobalArgs, args: &ShimArgs) -> Result<ExitCode> {
     };
     let ended = |outcome| {
         let taken_down = engine(global).and_then(|mut engine| {
-            Ok(match outcome {
+            match outcome {
                 Outcome::Exited(status) => engine.container_exited(id, status.code)?,
                 Outcome::Abandoned => engine.container_abandoned(id)?,
-            })
+            }
+            Ok(())
         });
         // What is left is in the records, for a later command; this goes to the shim's log.
         if let Err(error) = taken_down {
