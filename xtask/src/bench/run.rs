@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::call::{self, repeated};
+use super::call::{self, repeated, repeated_after_quiet};
 use super::engine::{self, Engine, Image};
 use super::plugin::{apart, on_fresh_host};
 use super::results::{Group, Results};
+
+/// What the cases are called that begin with [`call::QUIET`].
+pub(super) const AFTER_QUIET: &str = ", after 100 ms of quiet";
 
 /// Containers that are started, and how many at a time.
 const MANY: usize = 100;
@@ -64,6 +67,8 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
         let (create, remove) = apart(networks(results, engine));
         results.times(Group::Network, "network create", engine.name, create);
         results.times(Group::Network, "network rm", engine.name, remove);
+        let list = repeated(results.repetitions(30), || engine.timed(&["network", "ls"]));
+        results.times(Group::Network, "network ls", engine.name, list);
     }
     if results.wants(Group::Run) {
         let count = results.repetitions(30);
@@ -76,8 +81,10 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
             ),
         ];
         for (words, options) in cases {
-            let measured = repeated(count, || engine.run(options, &["true"]));
-            results.times(Group::Run, words, engine.name, measured);
+            let once = || engine.run(options, &["true"]);
+            results.times(Group::Run, words, engine.name, repeated(count, once));
+            let measured = repeated_after_quiet(count.div_ceil(2), once);
+            results.times(Group::Run, &format!("{words}{AFTER_QUIET}"), engine.name, measured);
         }
     }
     if results.wants(Group::Parallel) {
