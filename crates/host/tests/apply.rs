@@ -49,12 +49,12 @@ fn details(directory: &Path) -> Vec<String> {
     };
     let links = "ip -d link | sed 's/^[0-9]*: //;s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
                  s/hello_timer *[0-9.]*//;s/maxmtu.*numtxqueues/numtxqueues/' | grep -v 'link/ether.*brd.*ff $'";
-    let of_bridge = "bridge -d link show dev veth7x2 | sed 's/^[0-9]*: //;s/@if[0-9]*//;s/\\[.*//'";
+    let of_bridge = "bridge -d link show dev zdv7x2 | sed 's/^[0-9]*: //;s/@if[0-9]*//;s/\\[.*//'";
     [
         sh(links),
         sh(of_bridge),
         sh(&settings("br7")),
-        sh("cat /proc/sys/net/ipv6/conf/veth7x2/addr_gen_mode"),
+        sh("cat /proc/sys/net/ipv6/conf/zdv7x2/addr_gen_mode"),
         sh(&format!(
             "nsenter --net={inside} sh -c \"{}\"",
             links.replace('$', "\\$")
@@ -103,7 +103,7 @@ fn steps_do_what_their_printed_commands_do() {
     fn seen(directory: &Path) -> (State, Vec<String>) {
         let mut state = State::see(directory);
         // Two things that are another each time: the address of the veth's host end, and where the directory is.
-        state.links.insert("veth7x2".to_owned(), String::new());
+        state.links.insert("zdv7x2".to_owned(), String::new());
         for file in &mut state.files {
             *file = file.file_name().unwrap().into();
         }

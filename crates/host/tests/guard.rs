@@ -17,6 +17,7 @@ use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike};
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
+use zdocker_net::firewall::endpoint_elements;
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::MacAddress;
 use zdocker_net::op::Op;
@@ -290,6 +291,23 @@ fn arriving(
     names
 }
 
+/// Whether none of the frames arrives within a time in which the last of them would have.
+fn nothing_arrives(directory: &Path, attacker: &Endpoint, victim: &Endpoint, all: &[(&str, bool, Vec<u8>)]) -> bool {
+    let mut receiver = packet_socket(&inside(directory, victim));
+    let mut sender = packet_socket(&inside(directory, attacker));
+    setsockopt(&receiver, ReceiveTimeout, &TimeVal::milliseconds(300)).unwrap();
+    for (name, _, frame) in all {
+        sender.write_all(&named(frame, name)).unwrap();
+    }
+    let mut buffer = [0; 2048];
+    while let Ok(length) = receiver.read(&mut buffer) {
+        if String::from_utf8_lossy(&buffer[..length]).contains('<') {
+            return false;
+        }
+    }
+    true
+}
+
 #[test]
 fn frames_with_others_addresses_do_not_arrive() {
     on_a_host(|| {
@@ -319,12 +337,18 @@ fn frames_with_others_addresses_do_not_arrive() {
             expected(&|good| good)
         );
 
-        // The same frames all arrive when the port is not guarded, so it is the guard that stops them. (LLDP is never
+        // The same frames all arrive when no port is guarded, so it is the guard that stops them. (LLDP is never
         // forwarded by a bridge when sent to its group address, but to a station's it is.)
-        sh("nft delete element bridge zdocker ports '{ veth7x2 }'");
+        sh("nft flush chain bridge zdocker prerouting");
         assert_eq!(
             arriving(directory.path(), &attacker, &victim, &all),
             expected(&|_| true)
         );
+
+        // A port whose endpoint was removed, and whose namespace somebody still holds, gets nothing through.
+        sh("nft add rule bridge zdocker prerouting iifname 'zdv*' goto guard");
+        let detached = [Op::DeleteElements(endpoint_elements(&network, &attacker))];
+        assert!(kernel.remove(&detached, &mut nothing).is_empty());
+        assert!(nothing_arrives(directory.path(), &attacker, &victim, &all));
     });
 }

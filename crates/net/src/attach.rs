@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::firewall::PORT_PREFIX;
 use crate::ipam;
 use crate::model::{Driver, Endpoint, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
@@ -202,7 +203,7 @@ pub fn endpoint(
     let mut chance = [0; 6];
     chance.copy_from_slice(&random[..6]);
     Ok(Endpoint {
-        host_interface: InterfaceName::prefixed("veth", id.as_str())?,
+        host_interface: InterfaceName::prefixed(PORT_PREFIX, id.as_str())?,
         id,
         network: network.id.clone(),
         container: container.clone(),
@@ -316,7 +317,7 @@ mod tests {
             }]
         };
         let mut plugged = endpoint(&a, &Id::new([9; 32]), &wish, [0xab; 32]).unwrap();
-        assert_eq!(plugged.host_interface.as_str(), "vethabababababa");
+        assert_eq!(plugged.host_interface.as_str(), "zdvabababababab");
         bear_addresses(&mut plugged, addresses(), &wish);
         assert_eq!(plugged.mac.to_string(), "02:42:0a:01:00:07");
         wish.mac = Some("02:00:00:00:00:99".parse().unwrap());

@@ -18,6 +18,10 @@ pub const RULESET: &str = include_str!("firewall.nft");
 /// The name of both our tables, `inet zdocker` and `bridge zdocker`.
 pub const TABLE: &str = "zdocker";
 
+/// How the names of endpoints' bridge ports begin. Frames from such a port must bear its endpoint's addresses: one without an
+/// endpoint, as a port is whose endpoint was removed while somebody holds its namespace, gets nothing through.
+pub const PORT_PREFIX: &str = "zdv";
+
 /// Which of our two tables a set or map is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
@@ -69,8 +73,6 @@ pub enum Element {
     Internal(InterfaceName),
     /// What is bridged within this bridge passes, also where bridged packets walk the IP rules (map `links`).
     Within(InterfaceName),
-    /// Frames from this bridge port must bear its endpoint's addresses (bridge set `ports`).
-    GuardedPort(InterfaceName),
     /// An address that frames from this bridge port may bear (bridge sets `pins4`, `pins6`).
     Pin {
         /// The bridge port: the host's end of the veth pair.
@@ -93,7 +95,7 @@ impl Element {
     /// The table that the element's set or map is in.
     pub fn table(&self) -> Table {
         match self {
-            Element::GuardedPort(_) | Element::Pin { .. } | Element::Target { .. } => Table::Bridge,
+            Element::Pin { .. } | Element::Target { .. } => Table::Bridge,
             _ => Table::Inet,
         }
     }
@@ -109,7 +111,6 @@ impl Element {
             Element::Bridge(_) => "bridges",
             Element::Internal(_) => "internal",
             Element::Within(_) => "links",
-            Element::GuardedPort(_) => "ports",
             Element::Pin { address, .. } => by_family(Family::of(*address), "pins4", "pins6"),
             Element::Target { .. } => "targets6",
         }
@@ -133,7 +134,7 @@ impl fmt::Display for Element {
             }
             Element::Masquerade(subnet) => write!(f, "{subnet}"),
             Element::Same(subnet) => write!(f, "{subnet} . {subnet}"),
-            Element::Bridge(name) | Element::Internal(name) | Element::GuardedPort(name) => write!(f, "\"{name}\""),
+            Element::Bridge(name) | Element::Internal(name) => write!(f, "\"{name}\""),
             Element::Within(name) => write!(f, "\"{name}\" . \"{name}\" : accept"),
             Element::Pin { port, mac, address } => write!(f, "\"{port}\" . {mac} . {address}"),
             // The set's second part has no type in nft's language, so it is written as a number.
@@ -170,12 +171,12 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
     if endpoint.address(Family::V6).is_some() {
         addresses.push(IpAddr::V6(endpoint.mac.link_local()));
     }
-    let mut elements = vec![Element::GuardedPort(port.clone())];
-    elements.extend(addresses.iter().map(|address| Element::Pin {
+    let pin = |address: &IpAddr| Element::Pin {
         port: port.clone(),
         mac: endpoint.mac,
         address: *address,
-    }));
+    };
+    let mut elements: Vec<Element> = addresses.iter().map(pin).collect();
     elements.extend(addresses.iter().filter_map(|address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(Element::Target {

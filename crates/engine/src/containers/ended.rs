@@ -10,6 +10,7 @@ use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
 
+use super::paths::ContainerPaths;
 use super::spec::ContainerSpec;
 use crate::engine::{Engine, now};
 use crate::error::EngineError;
@@ -126,13 +127,13 @@ impl Engine {
         self.take_down(record, Remains::Nothing)
     }
 
+    /// Each part is tried although another failed; the record stays until all are gone.
     fn take_down(&mut self, record: &ContainerRecord, remains: Remains) -> Result<(), EngineError> {
-        self.unplug(&record.id)?;
         let paths = self.container_paths(record.id.as_str());
-        if paths.runtime_root().join(record.id.as_str()).exists() {
-            runtime::of_container(&paths, read_spec(record)?.runtime.as_deref()).delete()?;
-        }
+        let unplugged = self.unplug(&record.id);
+        let stopped = delete_runtime(record, &paths);
         rootfs::unmount(&paths)?;
+        unplugged.and(stopped)?;
         remove_dir(&paths.run_dir())?;
         match remains {
             Remains::Kept(status) => self
@@ -184,6 +185,14 @@ impl Engine {
             .write(|records| endpoints.iter().try_for_each(|(_, e)| records.delete_endpoint(&e.id)))?;
         Ok(())
     }
+}
+
+/// What the runtime keeps of a container whose shim did not live to delete it.
+fn delete_runtime(record: &ContainerRecord, paths: &ContainerPaths) -> Result<(), EngineError> {
+    if paths.runtime_root().join(record.id.as_str()).exists() {
+        runtime::of_container(paths, read_spec(record)?.runtime.as_deref()).delete()?;
+    }
+    Ok(())
 }
 
 fn is_there(namespace: &NamespacePath) -> bool {

@@ -106,7 +106,7 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
                 });
             });
         }
-        Element::Bridge(name) | Element::Internal(name) | Element::GuardedPort(name) => {
+        Element::Bridge(name) | Element::Internal(name) => {
             write_element(m, &padded_name(name), |_| {});
         }
         Element::Within(name) => write_element(m, &[padded_name(name), padded_name(name)].concat(), |m| {

@@ -3,6 +3,7 @@
 //! What they mean is told by [`zdocker_net::firewall::RULESET`], which is the same in nft's language; a test compares what
 //! the two load. Chains stand before the rules that go to them.
 
+use zdocker_net::firewall::PORT_PREFIX;
 use zdocker_net::subnet::Family;
 
 use super::expr::*;
@@ -93,8 +94,7 @@ pub(super) const INET_SETS: [Set; 11] = [
     map("links", &[IFNAME, IFNAME], Gives::Verdict),
 ];
 
-pub(super) const BRIDGE_SETS: [Set; 4] = [
-    set("ports", &[IFNAME]),
+pub(super) const BRIDGE_SETS: [Set; 3] = [
     set("pins4", &[IFNAME, ETHER_ADDR, IPV4_ADDR]),
     set("pins6", &[IFNAME, ETHER_ADDR, IPV6_ADDR]),
     set("targets6", &[IFNAME, INTEGER_16_BYTES]),
@@ -365,7 +365,10 @@ pub(super) fn bridge_chains() -> Vec<Chain> {
         chain(
             "prerouting",
             Some(("filter", PREROUTING, BRIDGE_FIRST)),
-            [rule().load(IIFNAME).in_set("ports").verdict(Verdict::Goto("guard"))],
+            [rule()
+                .load(IIFNAME)
+                .equals(PORT_PREFIX.as_bytes())
+                .verdict(Verdict::Goto("guard"))],
         ),
     ]
 }

@@ -199,7 +199,7 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
         network: network.id.clone(),
         container: id(host),
         interface: name("eth0"),
-        host_interface: name(&format!("veth{number}x{host}")),
+        host_interface: name(&format!("zdv{number}x{host}")),
         mac: mac(number, host),
         addresses: network
             .pools

@@ -94,7 +94,7 @@ pub(crate) struct RemoveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// Accepted as Docker does; nothing is asked anyway
+    /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
 }

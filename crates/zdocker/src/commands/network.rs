@@ -134,7 +134,10 @@ pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
     })
 }
 
-pub(super) fn prune(engine: &mut Engine, _args: &PruneArgs) -> Result<ExitCode> {
+pub(super) fn prune(engine: &mut Engine, args: &PruneArgs) -> Result<ExitCode> {
+    if !args.force && !output::confirm("This removes all networks that no container is plugged into.")? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let removed = engine.prune_networks()?;
     if !removed.is_empty() {
         say("Deleted Networks:")?;

@@ -1,5 +1,6 @@
 //! `run`, and the shim that it starts.
 
+use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::process::{Command, ExitCode};
 
@@ -57,8 +58,8 @@ pub(super) fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode> {
 }
 
 fn request(args: RunArgs) -> Result<RunRequest> {
-    if args.tty && args.interactive && !args.detach && !args.dry_run && WindowSize::of_caller().is_none() {
-        bail!("the input device is not a terminal; leave -t out");
+    if args.tty && args.interactive && !args.detach && !args.dry_run && !std::io::stdin().is_terminal() {
+        bail!("the input device is not a TTY; leave -t out");
     }
     let addresses = [args.ip.map(IpAddr::V4), args.ip6.map(IpAddr::V6)];
     Ok(RunRequest {

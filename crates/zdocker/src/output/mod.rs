@@ -19,6 +19,21 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Asks whether to go on; anything but a yes on standard input is a no.
+///
+/// # Errors
+/// When standard output or input fails.
+pub(crate) fn confirm(consequence: &str) -> io::Result<bool> {
+    write!(
+        io::stdout(),
+        "WARNING! {consequence}\nAre you sure you want to continue? [y/N] "
+    )?;
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Writes why something failed.
 pub(crate) fn complain(error: &anyhow::Error) {
     note(&format!("zdocker: {error:#}"));

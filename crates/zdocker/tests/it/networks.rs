@@ -228,6 +228,19 @@ fn a_removed_networks_subnet_can_be_used_again() {
 }
 
 #[test]
+fn prune_asks_first() {
+    let host = Host::new();
+    host.z("network create idle").ok();
+    for answer in ["n\n", "\n", ""] {
+        let asked = host.zdocker_fed(&["network", "prune"], answer).ok();
+        asked.prints(&["WARNING!", "[y/N]"]);
+        host.z("network inspect idle").ok();
+    }
+    host.zdocker_fed(&["network", "prune"], "y\n").ok().prints(&["idle"]);
+    host.z("network inspect idle").exits(1);
+}
+
+#[test]
 fn prune_removes_what_nobody_uses() {
     let host = Host::new();
     for name in ["used", "stopped", "idle", "spare"] {

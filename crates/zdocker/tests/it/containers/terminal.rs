@@ -86,7 +86,7 @@ fn a_terminal_that_is_none_is_refused() {
     let host = Host::new();
     let refused = host.z("run --rm -it --rootfs / -- true");
     assert_ne!(refused.status, 0);
-    refused.says(&["not a terminal"]);
+    refused.says(&["not a TTY"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::wait::within;
 /// Every link, address, route, firewall object, mount, control group, process and file of a host, one a line.
 ///
 /// Left out is what zdocker may leave for good: the fixed content of its firewall tables (though not the elements of
-/// their sets and maps), its database, and the switches that make the host forward packets.
+/// their sets and maps), its database, compiled seccomp filters, and the switches that make the host forward packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot(BTreeSet<String>);
 
@@ -221,7 +221,10 @@ fn files(root: &Path, lines: &mut BTreeSet<String>) {
 
 fn tree(directory: &Path, lines: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        lines.insert(format!("file {}", entry.path().display()));
+        // Seccomp filters, once compiled, are kept for the next container.
+        if !(directory.ends_with("seccomp") && entry.path().extension().is_some_and(|end| end == "bpf")) {
+            lines.insert(format!("file {}", entry.path().display()));
+        }
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             tree(&entry.path(), lines);
         }
