@@ -142,7 +142,7 @@ fn one_after_another(kernel: &mut Kernel, directory: &Path, network: &Network) {
 }
 
 fn endpoints(published: usize) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = common::directory();
     let network = network(7);
     let mut kernel = Kernel::new();
     kernel.apply(&prepare_host(), &mut nothing).unwrap();

@@ -78,8 +78,8 @@ impl Kernel {
     /// Carries out a plan and gives the steps that take it back, in the order to run them ([`Self::remove`]).
     ///
     /// # Errors
-    /// [`ApplyError`] names the step that failed; what had taken effect was taken back, also what came after that step in
-    /// the same message to the kernel.
+    /// [`ApplyError`] names the step that failed; what had taken effect was taken back, also what came after that step
+    /// in the same message to the kernel.
     pub fn apply(&mut self, ops: &[Op], watch: Watch<'_>) -> Result<Vec<Op>, ApplyError> {
         let (result, undo) = Execution::new(self, ops, watch).run();
         match result {

@@ -37,8 +37,8 @@ const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
 const SRC_NAT: u32 = 1 << 4;
 const DST_NAT: u32 = 1 << 5;
 
-/// Flows to a port of this host are those that nobody masquerades, and those that were sent to a container. What is left
-/// out are flows of containers to the same port elsewhere: forgetting them would cut them off from their answers.
+/// Flows to a port of this host are those that nobody masquerades, and those that were sent to a container. What is
+/// left out are flows of containers to the same port elsewhere: forgetting them would cut them off from their answers.
 const TO_THIS_HOST: [Status; 2] = [
     Status {
         value: 0,
@@ -110,7 +110,8 @@ fn delete_matching(socket: &mut Socket, ports: &[u16]) -> Result<bool, NetlinkEr
     }
     match socket.exchange(requests, |_, _| {})?.into_iter().next() {
         None => Ok(true),
-        Some(refusal) if refusal.errno == Errno::EOPNOTSUPP => Ok(false),
+        // Without filters, an older kernel takes the tuple for a whole one that lacks its addresses.
+        Some(refusal) if matches!(refusal.errno, Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(false),
         // Nothing was there to be deleted.
         Some(refusal) if refusal.errno == Errno::ENOENT => Ok(true),
         Some(refusal) => Err(NetlinkError::Refused(refusal)),

@@ -2,7 +2,8 @@
 //!
 //! Steps become requests to one of three kinds of socket. Requests that follow each other to the same socket are sent
 //! together; order is never changed. Creating an interface ends its message, because what follows needs the index that
-//! the kernel gave it.
+//! the kernel gave it. (By name it could go into the same message, but would then also be done to somebody else's
+//! interface of that name when creating ours is refused.)
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -17,7 +18,7 @@ use zdocker_net::op::{NamespacePath, Op, Place};
 use crate::apply::{StepError, Watch};
 use crate::conntrack;
 use crate::kernel::Kernel;
-use crate::netlink::link::{Created, Veth};
+use crate::netlink::link::Veth;
 use crate::netlink::message::Requests;
 use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
 use crate::netns::{self, Namespace};
@@ -228,31 +229,29 @@ impl<'a> Execution<'a> {
 
     /// Sends what waits; then all steps before `finished` are done.
     fn flush(&mut self, finished: usize) -> Result<(), Failure> {
-        self.send().map(drop)?;
+        self.send()?;
         self.report(finished);
         Ok(())
     }
 
-    /// Sends what waits; gives what came of an interface's creation, which only the last request can be.
-    fn send(&mut self) -> Result<Option<Created>, Failure> {
+    fn send(&mut self) -> Result<(), Failure> {
         let Some(Pending {
             lane,
             mut requests,
             owners,
         }) = self.pending.take()
         else {
-            return Ok(None);
+            return Ok(());
         };
         if lane == Lane::Firewall {
             batch::end(&mut requests);
         }
-        let mut created = None;
         let socket = self.socket(&lane);
         let socket = socket.map_err(|reason| Failure {
             step: owners[0],
             reason,
         })?;
-        let refusals = match socket.exchange(requests, |_, message| created = Created::read(&message).or(created)) {
+        let refusals = match socket.exchange(requests, |_, _| {}) {
             Ok(refusals) => refusals,
             Err(error) => {
                 // Whether they took effect is not known: taking back what is not there does no harm.
@@ -268,7 +267,7 @@ impl<'a> Execution<'a> {
         let granted = (0..owners.len()).filter(|position| !all_or_none && !refused(position));
         self.took_effect(granted.map(|position| owners[position]));
         match refusals.into_iter().next() {
-            None => Ok(created),
+            None => Ok(()),
             Some(refusal) => Err(Failure {
                 step: owners[refusal.position.min(owners.len() - 1)],
                 reason: NetlinkError::Refused(refusal).into(),
@@ -336,17 +335,12 @@ impl<'a> Execution<'a> {
         let socket = self.socket(&Lane::Route(place.clone()))?;
         let found = socket.interface_index(name)?;
         let index = found.ok_or_else(|| StepError::NoLink(name.to_string()))?;
-        self.remember(place, name, index)?;
-        Ok(index)
-    }
-
-    fn remember(&mut self, place: &Place, name: &InterfaceName, index: u32) -> Result<(), StepError> {
         let links = match place {
             Place::Host => &mut self.links,
             Place::Namespace(path) => &mut self.inside(path)?.links,
         };
         links.insert(name.clone(), index);
-        Ok(())
+        Ok(index)
     }
 
     fn load_firewall(&mut self) -> Result<(), StepError> {
@@ -381,15 +375,15 @@ impl<'a> Execution<'a> {
         let failed = |reason: StepError| Failure { step, reason };
         let here = Lane::Route(Place::Host);
         self.request(step, &here, |r| link::create_bridge(r, name, mac, mtu))?;
-        let created = self.send_creation(step)?;
-        self.remember(&Place::Host, name, created.index).map_err(failed)?;
+        self.flush(step)?;
+        let index = self.index(&Place::Host, name).map_err(failed)?;
         let ipv6 = self.kernel.has_ipv6();
         if ipv6 {
             // Netlink has no way to set this.
             let key = format!("net/ipv6/conf/{name}/accept_ra");
             sysctl::write(&key, "0").map_err(|error| failed(error.into()))?;
         }
-        self.request(step, &here, |r| link::configure_bridge(r, created.index, ipv6))
+        self.request(step, &here, |r| link::configure_bridge(r, index, ipv6))
     }
 
     /// Sends the creation of a veth pair, and adds what can only be set afterwards.
@@ -403,31 +397,23 @@ impl<'a> Execution<'a> {
     ) -> Result<(), Failure> {
         let failed = |reason: StepError| Failure { step, reason };
         let (here, there) = (Place::Host, Place::Namespace(namespace.clone()));
-        let created = self.send_creation(step)?;
-        self.remember(&here, host, created.index).map_err(failed)?;
-        self.remember(&there, peer, created.peer).map_err(failed)?;
+        self.flush(step)?;
+        let (port, peer) = (
+            self.index(&here, host).map_err(failed)?,
+            self.index(&there, peer).map_err(failed)?,
+        );
         let ipv6 = self.kernel.has_ipv6();
         if hairpin || ipv6 {
             self.request(step, &Lane::Route(here), |r| {
-                link::configure_port(r, created.index, hairpin, ipv6)
+                link::configure_port(r, port, hairpin, ipv6)
             })?;
         }
         if ipv6 {
             self.request(step, &Lane::Route(there), |r| {
-                link::disable_generated_addresses(r, created.peer)
+                link::disable_generated_addresses(r, peer)
             })?;
         }
         Ok(())
-    }
-
-    /// Sends what waits, of which the last is the creation of an interface.
-    fn send_creation(&mut self, step: usize) -> Result<Created, Failure> {
-        let created = self.send()?;
-        self.report(step);
-        created.ok_or_else(|| Failure {
-            step,
-            reason: StepError::NoLink("in the kernel's answer".to_owned()),
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The effects of zdocker: the one crate that speaks with the kernel about networks, and the records that it keeps.
 //!
-//! [`Kernel`] looks at the machine ([`Kernel::observe`]), carries out plans ([`Kernel::apply`]) and takes away what records
-//! say may be there ([`Kernel::remove`]). It speaks netlink itself, so no other program is needed.
+//! [`Kernel`] looks at the machine ([`Kernel::observe`]), carries out plans ([`Kernel::apply`]) and takes away what
+//! records say may be there ([`Kernel::remove`]). It speaks netlink itself, so no other program is needed.
 
 mod apply;
 mod conntrack;

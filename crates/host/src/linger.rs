@@ -1,8 +1,8 @@
 //! Ending without waiting for the kernel's cleaning.
 //!
 //! When elements were deleted, closing the nfnetlink socket waits about 15 ms for an RCU grace period
-//! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), also when it is the process's end that closes it. A process that is
-//! about to end leaves its socket to a small child instead, which nobody waits for.
+//! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), also when it is the process's end that closes it. A process
+//! that is about to end leaves its socket to a small child instead, which nobody waits for.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -14,8 +14,8 @@ use crate::kernel::Kernel;
 use crate::netlink::Socket;
 
 impl Kernel {
-    /// Gives up the sockets. For a process that ends right afterwards: its end is not held up, and the child that closes
-    /// the socket is not its zombie for long.
+    /// Gives up the sockets. For a process that ends right afterwards: its end is not held up, and the child that
+    /// closes the socket is not its zombie for long.
     pub fn leave(mut self) {
         if let Some(socket) = self.take_netfilter_to_be_cleaned() {
             // Where no child can be made, closing the socket here waits, and that is all.

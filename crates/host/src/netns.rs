@@ -1,8 +1,8 @@
 //! Network namespaces: created and pinned at a path, opened, entered and unpinned (network_namespaces(7)).
 //!
 //! The calling thread enters a namespace for as long as some work takes, and comes back whichever way the work ends; no
-//! other thread is concerned. Handing the work to a thread of its own would cost 0.1 ms, and milliseconds where all
-//! processors are busy.
+//! other thread is concerned. A thread made for the work would have to wait for a processor first: milliseconds where
+//! all are busy.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

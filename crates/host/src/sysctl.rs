@@ -41,7 +41,8 @@ pub fn read(key: &str) -> Result<Option<String>, SysctlError> {
 /// # Errors
 /// [`SysctlError`]
 pub fn write(key: &str, value: &str) -> Result<(), SysctlError> {
-    // Not fs::write: that would ask for the file to be created, which a missing variable answers by "permission denied".
+    // Not fs::write: that would ask for the file to be created, which a missing variable answers by "permission
+    // denied".
     let written = fs::OpenOptions::new().write(true).open(path(key)).and_then(|mut file| {
         use std::io::Write;
         file.write_all(value.as_bytes())

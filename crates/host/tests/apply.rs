@@ -36,7 +36,7 @@ fn removal(directory: &Path) -> Vec<Op> {
 fn prepared() -> (Kernel, tempfile::TempDir) {
     let mut kernel = Kernel::new();
     kernel.apply(&prepare_host(), &mut nothing).unwrap();
-    (kernel, tempfile::tempdir().unwrap())
+    (kernel, directory())
 }
 
 /// The settings that no list of addresses and routes shows, here and in the endpoint's namespace.
@@ -44,7 +44,8 @@ fn details(directory: &Path) -> Vec<String> {
     let inside = namespace_path(directory, &endpoint(&network(7), 2, &[])).0;
     let settings = |link: &str| {
         format!(
-            "cd /proc/sys/net; grep . ipv6/conf/{link}/accept_ra ipv6/conf/{link}/addr_gen_mode ipv4/conf/{link}/route_localnet"
+            "cd /proc/sys/net; grep . ipv6/conf/{link}/accept_ra ipv6/conf/{link}/addr_gen_mode \
+             ipv4/conf/{link}/route_localnet"
         )
     };
     let links = "ip -d link | sed 's/^[0-9]*: //;s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
@@ -72,7 +73,7 @@ fn details(directory: &Path) -> Vec<String> {
 #[test]
 fn steps_do_what_their_printed_commands_do() {
     let by_commands = on_a_host(|| {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let ruleset_file = directory.path().join("ruleset");
         std::fs::write(&ruleset_file, RULESET).unwrap();
         let mut script = format!("zdocker() {{ cat {}; }}\n", ruleset_file.display());
@@ -165,7 +166,8 @@ fn the_way_out_is_seen() {
     });
 }
 
-/// Steps that fail: before anything is sent, in a message to rtnetlink, here and in the namespace, and in a transaction.
+/// Steps that fail: before anything is sent, in a message to rtnetlink, here and in the namespace, and in a
+/// transaction.
 fn failing_steps(directory: &Path) -> Vec<Op> {
     let unreachable = |place| Op::AddRoute {
         place,
@@ -253,7 +255,7 @@ fn errors_name_the_step_and_the_kernels_reason() {
             },
             "cannot \"ip link set nope0 up\": there is no interface nope0",
         );
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let path = directory.path().display().to_string();
         check(
             Op::DeleteNamespace {

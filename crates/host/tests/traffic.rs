@@ -35,7 +35,7 @@ impl World {
     fn new() -> Self {
         let mut kernel = Kernel::new();
         kernel.apply(&prepare_host(), &mut nothing).unwrap();
-        let directory = tempfile::tempdir().unwrap();
+        let directory = common::directory();
         let path = directory.path().join("outside");
         Namespace::create(&path, || Ok(())).unwrap();
         let outside = path.display();

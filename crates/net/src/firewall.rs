@@ -12,7 +12,8 @@ use crate::names::{InterfaceName, MacAddress};
 use crate::ports::Protocol;
 use crate::subnet::{Family, Subnet};
 
-/// Our two tables with their fixed rules and empty sets, in nft's language. `zdocker-host` loads the same without `nft`.
+/// Our two tables with their fixed rules and empty sets, in nft's language. `zdocker-host` loads the same without
+/// `nft`.
 pub const RULESET: &str = include_str!("firewall.nft");
 
 /// The name of both our tables, `inet zdocker` and `bridge zdocker`.

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::seen::SeenLink;
 
-use super::message::{Attributes, CREATE, ECHO, EXCL, Message, Requests, Writer, text_of, u32_of};
+use super::message::{Attributes, CREATE, EXCL, Message, Requests, Writer, text_of, u32_of};
 use super::{NetlinkError, Socket};
 
 const RTM_NEWLINK: u16 = 16;
@@ -20,7 +20,6 @@ const IFF_UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
@@ -62,9 +61,9 @@ fn header(m: &mut Writer, index: u32, flags: u32) {
         .raw(&flags.to_ne_bytes());
 }
 
-/// Creates a bridge, down. The reply is read by [`Created::read`].
+/// Creates a bridge, down.
 pub(crate) fn create_bridge(requests: &mut Requests, name: &InterfaceName, mac: MacAddress, mtu: u32) -> usize {
-    requests.push(RTM_NEWLINK, CREATE | EXCL | ECHO, |m| {
+    requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
         header(m, 0, 0);
         m.text(IFLA_IFNAME, name.as_str())
             .attribute(IFLA_ADDRESS, &mac.octets())
@@ -113,14 +112,14 @@ pub(crate) struct Veth<'a> {
 }
 
 /// Creates a veth pair: the host's end up and in the bridge, the other in its namespace and down (the kernel refuses it
-/// to be up before the host's end is). The reply is read by [`Created::read`].
+/// to be up before the host's end is).
 pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     // One queue each way: veth would make one for each processor, which costs more than all the rest.
     let common = |m: &mut Writer, name: &InterfaceName| {
         m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_MTU, veth.mtu);
         m.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
     };
-    requests.push(RTM_NEWLINK, CREATE | EXCL | ECHO, |m| {
+    requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
         header(m, 0, IFF_UP);
         common(m, veth.host);
         m.u32(IFLA_MASTER, veth.bridge).nested(IFLA_LINKINFO, |m| {
@@ -171,29 +170,6 @@ pub(crate) fn delete(requests: &mut Requests, name: &InterfaceName) -> usize {
         header(m, 0, 0);
         m.text(IFLA_IFNAME, name.as_str());
     })
-}
-
-/// What came of creating an interface.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Created {
-    /// The interface's index.
-    pub(crate) index: u32,
-    /// The index of a veth pair's other end, in its own namespace.
-    pub(crate) peer: u32,
-}
-
-impl Created {
-    /// Reads the echo of a creation; `None` for any other message.
-    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
-        if message.kind != RTM_NEWLINK {
-            return None;
-        }
-        let peer = message.attributes(HEADER).value(IFLA_LINK).and_then(u32_of);
-        Some(Created {
-            index: message.u32_at(4)?,
-            peer: peer.unwrap_or_default(),
-        })
-    }
 }
 
 /// An interface that is there.

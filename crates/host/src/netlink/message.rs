@@ -6,8 +6,6 @@
 const REQUEST: u16 = 0x1;
 /// `NLM_F_ACK`: answer also when all is well.
 const ACK: u16 = 0x4;
-/// `NLM_F_ECHO`: tell the sender what came of the request.
-pub(crate) const ECHO: u16 = 0x8;
 /// `NLM_F_DUMP`: all objects, not one.
 pub(crate) const DUMP: u16 = 0x300;
 /// `NLM_F_EXCL`: refuse when the object is there.

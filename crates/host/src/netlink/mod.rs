@@ -1,5 +1,5 @@
-//! Netlink: the wire format, a socket, and the requests of rtnetlink. nftables and connection tracking, which use the same
-//! socket, have modules of their own ([`crate::nft`], `conntrack`).
+//! Netlink: the wire format, a socket, and the requests of rtnetlink. nftables and connection tracking, which use the
+//! same socket, have modules of their own ([`crate::nft`], `conntrack`).
 
 pub(crate) mod address;
 pub(crate) mod link;

@@ -247,8 +247,8 @@ impl Socket {
         }
     }
 
-    /// The index of the interface of this name in the socket's network namespace (`SIOCGIFINDEX`, netdevice(7)); a tenth
-    /// of what asking by message costs, which describes the whole interface.
+    /// The index of the interface of this name in the socket's network namespace (`SIOCGIFINDEX`, netdevice(7)).
+    /// Cheaper than asking by message, which describes the whole interface.
     pub(crate) fn interface_index(&self, name: &InterfaceName) -> Result<Option<u32>, NetlinkError> {
         // SAFETY: all zeros is a valid value of this type.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -91,7 +91,8 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
         }
         Element::Masquerade(subnet) => {
             write_element(m, &octets(subnet.address()), |_| {});
-            // The set is a tree of limits: an interval ends before the next address, and the last one ends with the tree.
+            // The set is a tree of limits: an interval ends before the next address, and the last one ends with the
+            // tree.
             if let Some(next) = following(subnet.last()) {
                 write_element(m, &octets(next), |m| {
                     m.be32(NFTA_SET_ELEM_FLAGS, INTERVAL_END);

@@ -1,8 +1,8 @@
-//! Rules as the kernel runs them: expressions that load fields of a packet into registers, compare them, look them up and
-//! decide (linux/netfilter/nf_tables.h; `nft --debug=netlink` prints the same).
+//! Rules as the kernel runs them: expressions that load fields of a packet into registers, compare them, look them up
+//! and decide (linux/netfilter/nf_tables.h; `nft --debug=netlink` prints the same).
 //!
-//! A [`Rule`] is written from left to right as in nft's language: [`Rule::load`] puts fields side by side in the registers,
-//! and what comes next consumes them.
+//! A [`Rule`] is written from left to right as in nft's language: [`Rule::load`] puts fields side by side in the
+//! registers, and what comes next consumes them.
 
 use zdocker_net::subnet::Family;
 
@@ -57,7 +57,8 @@ enum Source {
     Payload(u32, u32),
     /// `nft_ct_keys`
     Conntrack(u32),
-    /// The type of the destination address as the routing tables have it (`NFT_FIB_RESULT_ADDRTYPE` of the destination).
+    /// The type of the destination address as the routing tables have it (`NFT_FIB_RESULT_ADDRTYPE` of the
+    /// destination).
     DestinationType,
 }
 

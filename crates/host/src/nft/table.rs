@@ -1,7 +1,7 @@
 //! The fixed part of our firewall: sets, chains and rules.
 //!
-//! What they mean is told by [`zdocker_net::firewall::RULESET`], which is the same in nft's language; a test compares what
-//! the two load. Chains stand before the rules that go to them.
+//! What they mean is told by [`zdocker_net::firewall::RULESET`], which is the same in nft's language; a test compares
+//! what the two load. Chains stand before the rules that go to them.
 
 use zdocker_net::firewall::PORT_PREFIX;
 use zdocker_net::subnet::Family;

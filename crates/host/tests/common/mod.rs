@@ -19,6 +19,14 @@ use zdocker_net::op::{NamespacePath, Op, Place};
 use zdocker_net::ports::PublishedPort;
 use zdocker_net::subnet::{Family, Subnet};
 
+/// Where a test's own files are; nobody else sees them, and they end with it.
+const OWN_FILES: &str = "/mnt";
+
+/// An empty directory of the test's own.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(OWN_FILES).unwrap()
+}
+
 /// Runs a test on a thread with network and mounts of its own, where `lo` is up. Programs it starts are there too.
 pub(crate) fn on_a_host<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     let on_thread = || {
@@ -31,6 +39,8 @@ pub(crate) fn on_a_host<T: Send>(test: impl FnOnce() -> T + Send) -> T {
             None::<&str>,
         )
         .unwrap();
+        // What is pinned in a directory of the machine's would keep it from being removed.
+        mount(Some("tmpfs"), OWN_FILES, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
         sh("ip link set lo up");
         test()
     };
