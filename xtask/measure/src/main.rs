@@ -29,7 +29,7 @@ enum What {
     Endpoints(endpoints::Arguments),
     /// Lease addresses and release them
     Addresses(addresses::Arguments),
-    /// Create a bridge and delete it
+    /// Create a bridge and a veth pair, and delete the bridge
     Bridge(bridge::Arguments),
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::call::QUIET;
+use super::kernel;
 use super::plugin::{CASES, Case, on_fresh_host};
 use super::results::{Group, Results};
 use crate::process;
@@ -152,15 +153,17 @@ pub(super) fn addresses(results: &mut Results, helper: &Helper) {
     }
 }
 
-/// A bridge alone, created and deleted after some quiet.
-///
-/// # Errors
-/// When the helper fails.
-pub(super) fn bridge(results: &Results, helper: &Helper) -> (Result<Vec<Duration>>, Result<Vec<Duration>>) {
+/// The kernel's part alone, after some quiet: what it is, and how long it took.
+pub(super) fn kernel_parts(results: &Results, helper: &Helper) -> [(&'static str, Result<Vec<Duration>>); 3] {
     let options = [
+        "--run=/run/measure".to_owned(),
         format!("--count={}", results.repetitions(30)),
         format!("--pause={}", QUIET.as_millis()),
     ];
     let answer = helper.ask("bridge", &options);
-    (times(&answer, "create"), times(&answer, "delete"))
+    [
+        (kernel::CREATE_BRIDGE, times(&answer, "create")),
+        (kernel::VETH, times(&answer, "veth")),
+        (kernel::DELETE_BRIDGE, times(&answer, "delete")),
+    ]
 }

@@ -17,6 +17,8 @@ use super::results::{Group, Results};
 pub(super) const KERNEL: &str = "kernel";
 pub(super) const START: &str = "start a static program and wait for its end";
 pub(super) const NAMESPACE: &str = "make a network namespace, after 100 ms of quiet";
+pub(super) const VETH: &str = "make a veth pair into a namespace (RTM_NEWLINK), after 100 ms of quiet";
+pub(super) const CREATE_BRIDGE: &str = "create a bridge (RTM_NEWLINK), after 100 ms of quiet";
 pub(super) const DELETE_BRIDGE: &str = "delete a bridge (RTM_DELLINK), after 100 ms of quiet";
 pub(super) const MOVE: &str = "move a process to the control group where it is, after 100 ms of quiet";
 
@@ -31,10 +33,9 @@ pub(super) fn measure(results: &mut Results, helper: &Helper) {
     let cold = on_fresh_host(|| repeated_after_quiet(count / 2, new_namespace));
     results.times(Group::Kernel, NAMESPACE, KERNEL, cold);
 
-    let (create, delete) = in_process::bridge(results, helper);
-    let words = "create a bridge (RTM_NEWLINK), after 100 ms of quiet";
-    results.times(Group::Kernel, words, KERNEL, create);
-    results.times(Group::Kernel, DELETE_BRIDGE, KERNEL, delete);
+    for (words, measured) in in_process::kernel_parts(results, helper) {
+        results.times(Group::Kernel, words, KERNEL, measured);
+    }
 
     let words = "move a process to the control group where it is, back to back";
     results.times(
