@@ -39,8 +39,8 @@ pub(crate) struct Arguments {
     ipv6: bool,
     #[arg(long)]
     count: usize,
-    /// Quiet before each attaching and each detaching in milliseconds, after the kernel has cleaned up; none attaches and
-    /// detaches at once, over and over
+    /// Quiet before each attaching and each detaching in milliseconds, after the kernel has cleaned up; none attaches
+    /// and detaches at once, over and over
     #[arg(long, conflicts_with = "in_a_row")]
     pause: Option<u64>,
     /// Attach all without a pause, then detach all

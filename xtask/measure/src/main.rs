@@ -1,6 +1,6 @@
 //! Measures zdocker's own parts within one process: plans carried out by the kernel, and the records.
 //!
-//! `cargo xtask bench` builds this with optimisation and calls it in a throw-away network namespace and mount namespace;
+//! `cargo xtask bench` builds this with optimisation and calls it in throw-away namespaces of network and mounts, and
 //! nothing else should. The answer is one JSON object on standard output: lists of nanoseconds, and sizes in bytes.
 
 #![allow(clippy::print_stdout, reason = "the answer is for the program that called this one")]

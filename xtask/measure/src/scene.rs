@@ -96,7 +96,7 @@ pub(crate) fn network(number: u8, subnets: &[Subnet]) -> Result<Network> {
 }
 
 impl Scene {
-    /// So many networks, 10.N.0.0/16 each and fd00:N::/64 if asked for, with records in `state` and namespaces in `run`.
+    /// So many networks, 10.N.0.0/16 each and fd00:N::/64 if asked for; records in `state`, namespaces in `run`.
     pub(crate) fn new(state: &Path, run: &Path, networks: u8, ipv6: bool) -> Result<Self> {
         fs::create_dir_all(run)?;
         let mut scene = Self {
