@@ -101,11 +101,24 @@ pub(super) const BUDGETS: &[Budget] = &[
         "the same at 10,000 published ports",
         "detach, one port, 10,000 of another",
     ),
-    network("`network create`, whole process", "network create", &[]),
-    network("`network ls`, whole process", "network ls", &[]),
+    network(
+        "`network create`, whole process, after 100 ms of quiet",
+        "network create, after 100 ms of quiet",
+        &[kernel::CREATE_BRIDGE],
+    ),
+    network(
+        "the same, straight after a `network rm`",
+        "network create",
+        &[kernel::CREATE_BRIDGE],
+    ),
+    network("`network ls`, whole process", "network ls", &[kernel::START]),
     Budget {
         system_calls: "15.1 ms for RTM_DELLINK",
-        ..network("`network rm`, whole process", "network rm", &[kernel::DELETE_BRIDGE])
+        ..network(
+            "`network rm`, whole process, after 100 ms of quiet",
+            "network rm, after 100 ms of quiet",
+            &[kernel::DELETE_BRIDGE],
+        )
     },
     run(
         "`run --rm --net n -p 8080:80 IMAGE true`, whole process, back to back",

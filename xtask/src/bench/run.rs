@@ -64,9 +64,14 @@ pub(super) fn measure(results: &mut Results, folder: &Path, binary: &Path) -> Re
 
 fn measure_engine(results: &mut Results, engine: &Engine) {
     if results.wants(Group::Network) {
-        let (create, remove) = apart(networks(results, engine));
-        results.times(Group::Network, "network create", engine.name, create);
-        results.times(Group::Network, "network rm", engine.name, remove);
+        let count = results.repetitions(18);
+        let back_to_back = networks(count, engine, Duration::ZERO);
+        let after_quiet = networks(count, engine, call::QUIET);
+        for (measured, words) in [(back_to_back, ""), (after_quiet, AFTER_QUIET)] {
+            let (create, remove) = apart(measured);
+            results.times(Group::Network, &format!("network create{words}"), engine.name, create);
+            results.times(Group::Network, &format!("network rm{words}"), engine.name, remove);
+        }
         let list = repeated(results.repetitions(30), || engine.timed(&["network", "ls"]));
         results.times(Group::Network, "network ls", engine.name, list);
     }
@@ -103,13 +108,15 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
     }
 }
 
-/// The times of creating and of removing a network.
-fn networks(results: &Results, engine: &Engine) -> Result<Vec<(Duration, Duration)>> {
-    repeated(results.repetitions(18), || {
-        Ok((
-            engine.timed(&["network", "create", "again"])?,
-            engine.timed(&["network", "rm", "again"])?,
-        ))
+/// The times of creating and of removing a network, each after a pause.
+fn networks(count: usize, engine: &Engine, pause: Duration) -> Result<Vec<(Duration, Duration)>> {
+    let after_pause = |words: &[&str]| {
+        std::thread::sleep(pause);
+        engine.timed(words)
+    };
+    repeated(count, || {
+        let create = after_pause(&["network", "create", "again"])?;
+        Ok((create, after_pause(&["network", "rm", "again"])?))
     })
 }
 
