@@ -5,12 +5,13 @@ use std::io;
 
 use zdocker_host::netns;
 use zdocker_host::store::{ContainerRecord, ContainerState, State};
-use zdocker_net::model::Network;
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::plan::{self, Missing};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::networks::real_things;
 
 impl Engine {
     /// What is wrong, a line each; nothing is changed.
@@ -36,6 +37,15 @@ impl Engine {
                 .iter()
                 .map(|(network, missing)| describe(network, missing)),
         );
+        for (network, endpoint, astray) in self.astray_endpoints()? {
+            let container = self.store.read(|records| records.container(&endpoint.container))?;
+            let name = container.map_or_else(|| endpoint.container.to_string(), |record| record.name.to_string());
+            findings.push(format!(
+                "container {name} {} network {}",
+                astray.describe(),
+                network.name
+            ));
+        }
         findings.extend(
             self.stray_namespaces()?
                 .iter()
@@ -55,6 +65,18 @@ impl Engine {
             if missing != Missing::NotOurs {
                 let record = self.find_network(network.id.as_str())?;
                 self.real_network(record)?;
+            }
+        }
+        for (network, endpoint, astray) in self.astray_endpoints()? {
+            match astray {
+                Astray::Unplugged => {
+                    let seen = self.kernel().observe()?;
+                    self.rejoin(&network, &seen)?;
+                }
+                Astray::NoInterface => {
+                    let namespace = self.namespace_path(endpoint.container.as_str());
+                    self.apply(&plan::reattach(&network, &endpoint, &namespace))?;
+                }
             }
         }
         for id in self.stray_namespaces()? {
@@ -85,6 +107,31 @@ impl Engine {
         Ok(unreal)
     }
 
+    /// The endpoints of running containers that are not where they should be, on networks that are.
+    fn astray_endpoints(&mut self) -> Result<Vec<(Network, Endpoint, Astray)>, EngineError> {
+        let boot = self.boot.clone();
+        let unreal = self.unreal_networks()?;
+        let (networks, endpoints) = self.store.read(|records| real_things(records, &boot))?;
+        let seen = self.kernel().observe()?;
+        let mut astray = Vec::new();
+        for endpoint in endpoints {
+            let network = networks.iter().find(|network| network.id == endpoint.network);
+            let Some((network, bridge)) = network.and_then(|n| Some((n, n.bridge.as_ref()?))) else {
+                continue;
+            };
+            if unreal.iter().any(|(unreal, _)| unreal.id == network.id) {
+                continue;
+            }
+            let how = match seen.master(&endpoint.host_interface) {
+                Some(master) if *master == bridge.name => continue,
+                _ if seen.link(&endpoint.host_interface).is_some() => Astray::Unplugged,
+                _ => Astray::NoInterface,
+            };
+            astray.push((network.clone(), endpoint, how));
+        }
+        Ok(astray)
+    }
+
     /// Pinned namespaces of containers that are not recorded.
     fn stray_namespaces(&mut self) -> Result<Vec<String>, EngineError> {
         let directory = self.namespaces_dir();
@@ -105,6 +152,24 @@ impl Engine {
             }
         }
         Ok(stray)
+    }
+}
+
+/// How an endpoint is not where it should be.
+#[derive(Debug, Clone, Copy)]
+enum Astray {
+    /// Its interface is in no bridge, or in another.
+    Unplugged,
+    /// Its interface is gone.
+    NoInterface,
+}
+
+impl Astray {
+    fn describe(self) -> &'static str {
+        match self {
+            Astray::Unplugged => "is unplugged from the bridge of",
+            Astray::NoInterface => "has lost its interface to",
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The engine: the records, the host, and who we are. Every verb of every face is a method of it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use zdocker_host::process::{ProcessId, boot_id};
-use zdocker_host::store::Store;
+use zdocker_host::store::{Store, private_dir};
 use zdocker_host::{Kernel, RemoveFailure};
 use zdocker_net::model::UnixNanos;
 use zdocker_net::op::{NamespacePath, Op};
@@ -24,8 +24,14 @@ pub struct Roots {
     pub run: PathBuf,
 }
 
-/// Told of each step as it is done, with the time that it took.
-pub type Journal = Box<dyn FnMut(&Op, Duration)>;
+/// Told of what the engine does, by the face that it is called from.
+pub trait Journal {
+    /// A step was done, and took `time`.
+    fn step(&mut self, op: &Op, time: Duration);
+
+    /// Something is wrong that does not keep the verb from being done.
+    fn warn(&mut self, text: &str);
+}
 
 /// The engine.
 pub struct Engine {
@@ -35,7 +41,7 @@ pub struct Engine {
     pub(crate) boot: String,
     pub(crate) me: ProcessId,
     kernel: Kernel,
-    journal: Journal,
+    pub(crate) journal: Box<dyn Journal>,
 }
 
 impl Engine {
@@ -43,8 +49,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] when they cannot be used.
-    pub fn open(roots: Roots, config: Config, journal: Journal) -> Result<Self, EngineError> {
+    pub fn open(roots: Roots, config: Config, journal: Box<dyn Journal>) -> Result<Self, EngineError> {
         let proc = || EngineError::io("read", "/proc");
+        private_dir(&roots.run).map_err(EngineError::io("create", &roots.run))?;
         let mut engine = Engine {
             store: Store::open(&roots.state)?,
             boot: boot_id().map_err(proc())?,
@@ -69,13 +76,28 @@ impl Engine {
 
     /// Carries out a plan; if a step fails, the steps before it are taken back.
     pub(crate) fn apply(&mut self, plan: &[Op]) -> Result<(), EngineError> {
-        self.kernel.apply(plan, &mut self.journal)?;
+        self.kernel.apply(plan, &mut |op, time| self.journal.step(op, time))?;
         Ok(())
     }
 
-    /// Takes things away; what is gone already is no failure.
-    pub(crate) fn take_away(&mut self, plan: &[Op]) -> Vec<RemoveFailure> {
-        self.kernel.remove(plan, &mut self.journal)
+    /// Takes away what `what` names; what is gone already is no failure.
+    ///
+    /// # Errors
+    /// [`EngineError::NotRemoved`] with every step that failed, all others having been done.
+    pub(crate) fn take_away(&mut self, what: &str, plan: &[Op]) -> Result<(), EngineError> {
+        let failures = self.kernel.remove(plan, &mut |op, time| self.journal.step(op, time));
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let failures = failures
+            .iter()
+            .map(RemoveFailure::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        Err(EngineError::NotRemoved {
+            what: what.to_owned(),
+            failures,
+        })
     }
 
     /// The files of a container.
@@ -95,8 +117,8 @@ impl Engine {
     /// Makes this process the only one that makes networks real or takes them away. The kernel does both one at a time
     /// anyway; who waits here is woken as soon as the other is done, or dead.
     pub(crate) fn lock_networks(&self) -> Result<Flock<File>, EngineError> {
-        let path = self.roots.run.join("networks.lock");
-        fs::create_dir_all(&self.roots.run).map_err(EngineError::io("create", &self.roots.run))?;
+        // Beside the records that it guards.
+        let path = self.roots.state.join("networks.lock");
         let file = open_lock(&path).map_err(EngineError::io("open", &path))?;
         let failed = EngineError::io("lock", path);
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))

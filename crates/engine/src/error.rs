@@ -58,6 +58,8 @@ pub enum EngineError {
     PortTaken { port: String, holder: String },
     #[error("no free port of this host was found for {0}")]
     NoFreePort(String),
+    #[error("container {name:?} is being created or taken down by process {pid}; try again when it is done")]
+    BusyContainer { name: String, pid: i32 },
     #[error("container {0:?} is not running")]
     NotRunning(String),
     #[error("container {0:?} is running; stop it first (zdocker stop {0}), or use zdocker rm -f {0}")]
@@ -145,6 +147,14 @@ impl EngineError {
             _ => 125,
         };
         u8::try_from(status).unwrap_or(125)
+    }
+
+    /// Whether a record stands in the way that may be of something that is dead by now.
+    pub(crate) fn is_of_a_holder(&self) -> bool {
+        matches!(
+            self,
+            EngineError::NameTaken { .. } | EngineError::PortTaken { .. } | EngineError::Address(_)
+        )
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> EngineError {

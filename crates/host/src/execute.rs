@@ -11,19 +11,18 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use nix::errno::Errno;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
-use crate::conntrack;
 use crate::kernel::Kernel;
 use crate::netlink::link::Veth;
 use crate::netlink::message::Requests;
 use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
 use crate::netns::{self, Namespace};
+use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
-use crate::nft::{batch, element, load};
+use crate::nft::{batch, element, load, whole};
 use crate::sysctl;
 
 /// A step failed.
@@ -119,6 +118,14 @@ impl<'a> Execution<'a> {
                 self.flush(step)?;
                 self.load_firewall().map_err(failed)
             }
+            Op::RestoreFirewall(elements) => {
+                self.flush(step)?;
+                let restored = self
+                    .kernel
+                    .netfilter()
+                    .and_then(|socket| socket.request(load::replace(&ALL_TABLES, elements), |_, _| {}));
+                restored.map_err(|error| failed(error.into()))
+            }
             Op::SetSysctl { key, value } => {
                 self.flush(step)?;
                 sysctl::write(key, value).map_err(|error| failed(error.into()))
@@ -154,6 +161,15 @@ impl<'a> Execution<'a> {
                 })?;
                 self.configure_veth(step, host, namespace, peer, *hairpin)
             }
+            Op::JoinBridge { link, bridge, hairpin } => {
+                let port = self.index(&Place::Host, link).map_err(failed)?;
+                let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
+                let ipv6 = self.kernel.has_ipv6();
+                self.request(step, &Lane::Route(Place::Host), |r| {
+                    link::set_master(r, port, bridge);
+                    link::configure_port(r, port, *hairpin, ipv6)
+                })
+            }
             Op::AddAddress {
                 place,
                 link,
@@ -188,11 +204,7 @@ impl<'a> Execution<'a> {
             }),
             Op::ForgetUdpFlows { ports } => {
                 self.flush(step)?;
-                let forgotten = self
-                    .kernel
-                    .netfilter()
-                    .and_then(|socket| conntrack::forget_udp(socket, ports));
-                forgotten.map_err(|error| failed(error.into()))
+                self.kernel.forget_udp(ports).map_err(|error| failed(error.into()))
             }
             Op::DeleteLink { name } => {
                 self.links.remove(name);
@@ -345,15 +357,11 @@ impl<'a> Execution<'a> {
 
     fn load_firewall(&mut self) -> Result<(), StepError> {
         let socket = self.kernel.netfilter()?;
-        let missing = batch::missing_tables(socket)?;
-        if missing.is_empty() {
+        let damaged = whole::damaged_tables(socket)?;
+        if damaged.is_empty() {
             return Ok(());
         }
-        match socket.request(load::load(&missing), |_, _| {}) {
-            // Another process loaded them meanwhile.
-            Err(error) if error.refusal() == Some(Errno::EEXIST) => Ok(()),
-            result => Ok(result?),
-        }
+        Ok(socket.request(load::replace(&damaged, &[]), |_, _| {})?)
     }
 
     fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {

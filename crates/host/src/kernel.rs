@@ -1,6 +1,9 @@
 //! The network of the machine that zdocker runs on, reached by netlink.
 
-use crate::netlink::{NetlinkError, Socket, Subsystem};
+use zdocker_net::op::HostPort;
+
+use crate::conntrack;
+use crate::netlink::{NetlinkError, Socket, Subsystem, route};
 use crate::sysctl;
 
 /// The network of the namespace that the calling thread is in when a socket is first needed.
@@ -21,6 +24,12 @@ impl Kernel {
 
     pub(crate) fn route(&mut self) -> Result<&mut Socket, NetlinkError> {
         open_once(&mut self.route, Subsystem::Route)
+    }
+
+    pub(crate) fn forget_udp(&mut self, ports: &[HostPort]) -> Result<(), NetlinkError> {
+        let route = &mut self.route;
+        let netfilter = open_once(&mut self.netfilter, Subsystem::Netfilter)?;
+        conntrack::forget_udp(netfilter, ports, || route::local(open_once(route, Subsystem::Route)?))
     }
 
     pub(crate) fn netfilter(&mut self) -> Result<&mut Socket, NetlinkError> {

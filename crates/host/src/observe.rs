@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::netlink::link::Link;
 use crate::netlink::route::Route;
 use crate::netlink::{NetlinkError, address, link, route};
-use crate::nft::batch;
+use crate::nft::whole;
 use crate::sysctl::{self, SysctlError};
 
 /// Why the host could not be looked at.
@@ -38,9 +38,14 @@ impl Kernel {
             let link = names.get(&address.index)?;
             Some((link.seen.name.clone(), address.subnet))
         });
+        let ports = links.iter().filter_map(|link| {
+            let bridge = names.get(&link.master?)?;
+            Some((link.seen.name.clone(), bridge.seen.name.clone()))
+        });
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
+            ports: ports.collect(),
             egress_mtu: egress(&routes)
                 .and_then(|index| names.get(&index))
                 .map(|link| link.seen.mtu),
@@ -56,9 +61,17 @@ impl Kernel {
                 .filter(|l| l.accept_ra == Some(1))
                 .map(|l| l.seen.name.clone())
                 .collect(),
-            firewall: batch::missing_tables(self.netfilter()?)?.is_empty(),
+            firewall: self.has_whole_firewall()?,
             links: links.into_iter().map(|link| link.seen).collect(),
         })
+    }
+
+    /// Whether both our tables are loaded, with all their rules.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn has_whole_firewall(&mut self) -> Result<bool, ObserveError> {
+        Ok(whole::damaged_tables(self.netfilter()?)?.is_empty())
     }
 
     /// Looks at as much as plugging into one bridge depends on.
@@ -68,7 +81,7 @@ impl Kernel {
     pub fn observe_bridge(&mut self, bridge: &InterfaceName) -> Result<SeenBridge, ObserveError> {
         Ok(SeenBridge {
             link: link::find(self.route()?, bridge)?.map(|link| link.seen),
-            firewall: batch::missing_tables(self.netfilter()?)?.is_empty(),
+            firewall: self.has_whole_firewall()?,
         })
     }
 }

@@ -10,7 +10,6 @@ use zdocker_net::names::InterfaceName;
 use zdocker_net::op::Op;
 
 use crate::apply::{Headline, StepError, Watch};
-use crate::conntrack;
 use crate::execute::Execution;
 use crate::kernel::Kernel;
 use crate::netlink::message::Requests;
@@ -66,7 +65,7 @@ impl Kernel {
             }
             Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
             Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
-            Op::ForgetUdpFlows { ports } => Ok(conntrack::forget_udp(self.netfilter()?, ports)?),
+            Op::ForgetUdpFlows { ports } => Ok(self.forget_udp(ports)?),
             // Nothing is taken away by any other step, so nothing of it can be gone already.
             _ => match Execution::new(self, std::slice::from_ref(op), &mut |_, _| {}).run().0 {
                 Ok(()) => Ok(()),

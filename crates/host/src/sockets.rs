@@ -97,17 +97,14 @@ fn bind_at(address: SocketAddr, one_family: bool, protocol: Protocol) -> nix::Re
         socket::setsockopt(&socket.as_fd(), sockopt::Ipv6V6Only, &one_family)?;
     }
     if protocol == Protocol::Tcp {
-        // Connections of a former listener that linger in TIME_WAIT are no reason to refuse; a listener still is.
+        // Connections of a former listener that linger in TIME_WAIT are no reason to refuse; a listener still is
+        // (socket(7)). We never listen ourselves: a client would be accepted, and lost.
         socket::setsockopt(&socket.as_fd(), sockopt::ReuseAddr, &true)?;
     }
     socket::bind(
         std::os::fd::AsRawFd::as_raw_fd(&socket),
         &SockaddrStorage::from(address),
     )?;
-    if protocol == Protocol::Tcp {
-        // With address reuse, bind alone lets a socket stand beside a bound one; listening is what collides.
-        socket::listen(&socket, socket::Backlog::new(1)?)?;
-    }
     Ok(socket)
 }
 
@@ -170,7 +167,7 @@ fn socket_inode(table: &str, port: u16, protocol: Protocol) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     #[test]
     fn a_listener_is_found_and_named() {
@@ -186,6 +183,39 @@ mod tests {
             assert!(message.contains(&me), "{address:?}: {message}");
         }
         assert!(check_free(Some("127.0.0.2".parse().unwrap()), port, Protocol::Tcp).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_accepted_by_a_check() {
+        let address: IpAddr = "127.0.0.77".parse().unwrap();
+        let port = any_free(Some(address), Protocol::Tcp).unwrap();
+        let accepted = || {
+            let attempts = (0..20_000).map(|_| TcpStream::connect((address, port)));
+            attempts.filter(Result::is_ok).count()
+        };
+        std::thread::scope(|scope| {
+            let client = scope.spawn(accepted);
+            while !client.is_finished() {
+                check_free(Some(address), port, Protocol::Tcp).unwrap();
+            }
+            assert_eq!(client.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_listener_that_lets_its_address_be_reused_is_found() {
+        let listener = TcpListener::bind("127.0.0.78:0").unwrap();
+        assert!(socket::getsockopt(&listener, sockopt::ReuseAddr).unwrap());
+        let port = listener.local_addr().unwrap().port();
+        // Connections with the listener's port do not hide it.
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap();
+        let check = || check_free(Some("127.0.0.78".parse().unwrap()), port, Protocol::Tcp);
+        assert!(matches!(check(), Err(PortError::InUse { .. })));
+        drop(listener);
+        drop(accepted);
+        drop(client);
+        assert!(check().is_ok());
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn details(directory: &Path) -> Vec<String> {
     };
     let links = "ip -d link | sed 's/^[0-9]*: //;s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
                  s/hello_timer *[0-9.]*//;s/maxmtu.*numtxqueues/numtxqueues/' | grep -v 'link/ether.*brd.*ff $'";
-    let of_bridge = "bridge -d link show dev zdv7x2 | sed 's/^[0-9]*: //;s/@if[0-9]*//;s/\\[.*//'";
+    let of_bridge = "bridge -d link show dev zdv7x2 | sed 's/^[0-9]*: //;s/@[a-z0-9]*//;s/\\[.*//'";
     [
         sh(links),
         sh(of_bridge),
@@ -79,12 +79,12 @@ fn steps_do_what_their_printed_commands_do() {
         let mut script = format!("zdocker() {{ cat {}; }}\n", ruleset_file.display());
         for op in prepare_host().iter().chain(&plan(directory.path())) {
             // conntrack(8) fails where there is nothing to forget.
-            let lenient = if matches!(op, Op::ForgetUdpFlows { .. }) {
-                " || true"
-            } else {
-                ""
+            let is_lenient = matches!(op, Op::ForgetUdpFlows { .. });
+            let command = |line: &str| match is_lenient {
+                true => format!("{{ {line}\n}} || true\n"),
+                false => format!("{line}\n"),
             };
-            script.extend(op.to_string().lines().map(|line| format!("{line}{lenient}\n")));
+            script.extend(op.to_string().lines().map(command));
         }
         sh(&script);
         std::fs::remove_file(ruleset_file).unwrap();
@@ -141,6 +141,34 @@ fn what_is_applied_is_seen_and_taken_back() {
         assert!(kernel.remove(&undo, &mut nothing).is_empty());
         assert!(kernel.remove(&removal(directory.path()), &mut nothing).is_empty());
         assert_eq!(State::see(directory.path()), before);
+    });
+}
+
+#[test]
+fn a_port_joins_a_bridge_that_was_made_anew() {
+    on_a_host(|| {
+        let (mut kernel, directory) = prepared();
+        kernel.apply(&plan(directory.path()), &mut nothing).unwrap();
+        let before = details(directory.path())[1].clone();
+        assert!(before.contains("hairpin on"), "{before}");
+        let port = |kernel: &mut Kernel| kernel.observe().unwrap().master(&name("zdv7x2")).cloned();
+        assert_eq!(port(&mut kernel), Some(name("br7")));
+        let join = Op::JoinBridge {
+            link: name("zdv7x2"),
+            bridge: name("br7"),
+            hairpin: true,
+        };
+        let bridge = &create(&network(7))[1..];
+        sh("ip link delete br7");
+        assert_eq!(port(&mut kernel), None);
+        kernel.apply(bridge, &mut nothing).unwrap();
+        kernel.apply(std::slice::from_ref(&join), &mut nothing).unwrap();
+        assert_eq!(port(&mut kernel), Some(name("br7")));
+        let of_port = || details(directory.path())[1].clone();
+        assert_eq!(of_port(), before);
+        // Its printed commands do the same.
+        sh(&format!("ip link set zdv7x2 nomaster; {join}"));
+        assert_eq!(of_port(), before);
     });
 }
 

@@ -84,6 +84,49 @@ fn loading_twice_and_mending_half() {
 }
 
 #[test]
+fn flushed_rules_are_noticed_and_restored_with_the_elements() {
+    on_a_host(|| {
+        let mut kernel = Kernel::new();
+        assert!(!kernel.has_whole_firewall().unwrap());
+        let elements = elements();
+        let restore = [Op::RestoreFirewall(elements.clone())];
+        apply(&restore);
+        let sorted = || {
+            let mut objects = ruleset();
+            objects.sort_by_key(ToString::to_string);
+            objects
+        };
+        let whole = sorted();
+        let rules = whole.iter().filter_map(|object| object.get("rule"));
+        let chains: Vec<(&str, &str)> = rules
+            .map(|rule| (rule["family"].as_str().unwrap(), rule["chain"].as_str().unwrap()))
+            .collect();
+        assert!(chains.len() > 20);
+        for (family, chain) in chains {
+            // One rule of several is enough.
+            let list = format!("nft -a list chain {family} zdocker {chain}");
+            let first = format!("{list} | sed -n 's/.*# handle //p' | sed -n 2p");
+            common::sh(&format!("nft delete rule {family} zdocker {chain} handle $({first})"));
+            assert!(!kernel.has_whole_firewall().unwrap(), "{family} {chain}");
+            apply(&restore);
+            assert!(kernel.has_whole_firewall().unwrap(), "{family} {chain}");
+            assert_eq!(sorted(), whole);
+        }
+        common::sh("nft flush table inet zdocker; nft flush table bridge zdocker");
+        assert!(!kernel.has_whole_firewall().unwrap());
+        apply(&[Op::LoadFirewall]);
+        assert!(kernel.has_whole_firewall().unwrap());
+        std::fs::write("/mnt/rules", RULESET).unwrap();
+        common::sh(
+            &restore[0]
+                .to_string()
+                .replace("zdocker system firewall |", "cat /mnt/rules |"),
+        );
+        assert_eq!(sorted(), whole);
+    });
+}
+
+#[test]
 fn elements_are_those_of_the_printed_commands() {
     let elements = elements();
     let by_text = on_a_host(|| {

@@ -6,16 +6,19 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use common::*;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
 use zdocker_net::firewall::{Element, endpoint_elements};
 use zdocker_net::model::{Endpoint, Network};
-use zdocker_net::op::Op;
+use zdocker_net::op::{HostPort, Op};
 
 /// How long an answer may take that must come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -245,6 +248,101 @@ fn ports_at_one_address_and_internal_networks() {
     });
 }
 
+/// A socket for bare TCP segments.
+fn raw_tcp() -> OwnedFd {
+    let tcp = SockProtocol::Tcp;
+    socket::socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, tcp).unwrap()
+}
+
+/// Sends from `from` to `address` a segment that is no part of any flow: its checksum is wrong. Says whether it came.
+fn stray_segment_comes(from: &Namespace, to: &Namespace, address: &str) -> bool {
+    const LENGTH: u8 = 20 / 4;
+    let (sender, receiver) = (from.run(raw_tcp).unwrap(), to.run(raw_tcp).unwrap());
+    let mut segment = [0; 20];
+    segment[12] = LENGTH << 4;
+    let to: SocketAddr = format!("{address}:0").parse().unwrap();
+    socket::sendto(
+        sender.as_raw_fd(),
+        &segment,
+        &SockaddrStorage::from(to),
+        MsgFlags::empty(),
+    )
+    .unwrap();
+    let mut waiting = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
+    poll(&mut waiting, SILENCE.as_millis() as u16).unwrap() == 1
+}
+
+#[test]
+fn strays_are_dropped_at_our_bridges_alone() {
+    on_a_host(|| {
+        let mut world = World::new();
+        let path = world.path().join("far");
+        let far = path.display();
+        Namespace::create(&path, || Ok(())).unwrap();
+        sh(&format!(
+            "ip link add up1 type veth peer name up1 netns {far}
+             ip addr add 198.51.100.1/24 dev up1; ip link set up1 up
+             nsenter --net={far} sh -e -c 'ip addr add 198.51.100.2/24 dev up1; ip link set up1 up'
+             nsenter --net={} ip route add 198.51.100.0/24 via 192.0.2.1",
+            world.path().join("outside").display()
+        ));
+        let far = Namespace::open(&path).unwrap();
+        let network = network(7);
+        world.kernel.apply(&create(&network), &mut nothing).unwrap();
+        let inside = world.attach(&network, &endpoint(&network, 2, &[]));
+        assert!(stray_segment_comes(&world.outside, &far, "198.51.100.2"));
+        assert!(!stray_segment_comes(&inside, &far, "198.51.100.2"));
+    });
+}
+
+/// A port at every address of the host.
+fn anywhere(port: u16) -> HostPort {
+    HostPort { address: None, port }
+}
+
+#[test]
+fn flows_elsewhere_are_not_forgotten() {
+    on_a_host(|| {
+        let mut world = World::new();
+        let open = |namespace: Option<&Namespace>, to: &str| {
+            let exchange = || {
+                let socket = udp_socket(to.parse().unwrap());
+                let _ = udp_exchange(&socket, SILENCE);
+                socket
+            };
+            namespace.map_or_else(exchange, |namespace| namespace.run(exchange).unwrap())
+        };
+        let _servers = ["192.0.2.1:53", "127.0.0.1:53", "[::1]:53"].map(|at| UdpSocket::bind(at).unwrap());
+        let _clients = [
+            open(None, "192.0.2.2:53"),
+            open(None, "[2001:db8::2]:53"),
+            open(None, "127.0.0.1:53"),
+            open(Some(&world.outside), "192.0.2.1:53"),
+        ];
+        let tracked = || {
+            let flow = |line: &str| line.split("dst=").nth(1)?.split(' ').next().map(str::to_owned);
+            let flows = sh("grep -h 'dport=53 ' /proc/thread-self/net/nf_conntrack || true");
+            let mut flows: Vec<String> = flows.lines().filter_map(flow).collect();
+            flows.sort();
+            flows
+        };
+        let far6 = "2001:0db8:0000:0000:0000:0000:0000:0002";
+        assert_eq!(tracked(), ["127.0.0.1", "192.0.2.1", "192.0.2.2", far6]);
+        let mut forget = |address: Option<&str>| {
+            let address = address.map(ip);
+            let ports = vec![HostPort { address, port: 53 }];
+            world
+                .kernel
+                .apply(&[Op::ForgetUdpFlows { ports }], &mut nothing)
+                .unwrap();
+        };
+        forget(Some("127.0.0.1"));
+        assert_eq!(tracked(), ["192.0.2.1", "192.0.2.2", far6]);
+        forget(None);
+        assert_eq!(tracked(), ["192.0.2.2", far6]);
+    });
+}
+
 #[test]
 fn a_udp_flow_follows_its_port() {
     on_a_host(|| {
@@ -288,7 +386,9 @@ fn a_udp_flow_follows_its_port() {
         far.set_read_timeout(Some(PATIENCE)).unwrap();
         let (_, masqueraded) = far.recv_from(&mut [0; 8]).unwrap();
 
-        let forget = Op::ForgetUdpFlows { ports: vec![5300] };
+        let forget = Op::ForgetUdpFlows {
+            ports: vec![anywhere(5300)],
+        };
         for client in &clients {
             assert_eq!(udp_exchange(client, SILENCE), None);
         }
@@ -319,7 +419,7 @@ fn a_udp_flow_follows_its_port() {
         near.recv(&mut [0; 8]).unwrap();
 
         // The same for more ports than are searched for one by one.
-        let many: Vec<u16> = (5300..5400).collect();
+        let many: Vec<HostPort> = (5300..5400).map(anywhere).collect();
         let publish = [
             Op::AddElements(published(&first)),
             Op::ForgetUdpFlows { ports: many.clone() },

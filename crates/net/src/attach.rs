@@ -6,19 +6,8 @@ use crate::firewall::PORT_PREFIX;
 use crate::ipam;
 use crate::model::{Driver, Endpoint, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
-use crate::ports::PortRequest;
+use crate::ports::{PortRequest, PublishedPort};
 use crate::subnet::Family;
-
-/// Which network namespace a container gets, as the user wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// One of its own, plugged into these networks; empty for `none`.
-    Own(Vec<Id>),
-    /// The host's.
-    Host,
-    /// Another container's.
-    Container(String),
-}
 
 /// What a user asked of a container's endpoints, beside their networks.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +63,15 @@ pub enum AttachError {
         /// What would do.
         subnets: String,
     },
+    /// The same port of the host twice.
+    #[error("port {0} of this host is published twice; leave one out")]
+    PortTwice(String),
+    /// The container has no address of the family that the port is published at.
+    #[error("cannot publish at {0}: the container has no {1} address on network {2:?}")]
+    NoSuchFamily(IpAddr, Family, String),
+    /// An address that packets cannot be led on from.
+    #[error("cannot publish at {0}: the kernel leads nothing on from {1}; give another address of this host, or none")]
+    Unpublishable(IpAddr, &'static str),
     /// The network's own or its broadcast address.
     #[error("address {0} cannot be given to a container: it is the own or the broadcast address of network {1:?}")]
     Unusable(IpAddr, String),
@@ -102,7 +100,9 @@ pub fn wishes(networks: &[&Network], request: &AttachRequest) -> Result<Vec<Endp
             .find(|n| !n.internal && n.pool(family).is_some())
             .map(|n| &n.id)
     };
-    let publisher = bridges.iter().find(|n| !n.internal).or(bridges.first()).map(|n| &n.id);
+    let publisher = bridges.iter().find(|n| !n.internal).or(bridges.first());
+    check_ports(&request.ports, publisher.copied())?;
+    let publisher = publisher.map(|network| &network.id);
     let wish = |(number, network): (usize, &&Network)| {
         let gateways = network
             .pools
@@ -161,6 +161,41 @@ pub fn needs_bridge(request: &AttachRequest, network: &str) -> Result<(), Attach
         return needs("a published port (-p)");
     }
     Ok(())
+}
+
+fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
+    for (number, port) in ports.iter().enumerate() {
+        if let Some(twin) = ports[..number].iter().find_map(|other| same_port(port, other)) {
+            return Err(AttachError::PortTwice(format!("{}/{}", twin.host_port, twin.protocol)));
+        }
+        let Some(ip) = port.host_ip else { continue };
+        match ip {
+            IpAddr::V6(ip) if ip.is_loopback() => return Err(AttachError::Unpublishable(ip.into(), "::1")),
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                return Err(AttachError::Unpublishable(ip.into(), "link-local addresses"));
+            }
+            _ => {}
+        }
+        let family = Family::of(ip);
+        if let Some(network) = publisher.filter(|n| !n.pools.is_empty() && n.pool(family).is_none()) {
+            return Err(AttachError::NoSuchFamily(ip, family, network.name.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The host's port that both ask for at an address that both listen at.
+fn same_port(one: &PortRequest, other: &PortRequest) -> Option<PublishedPort> {
+    let published = |request: &PortRequest| {
+        request.host_port.map(|host_port| PublishedPort {
+            host_ip: request.host_ip,
+            host_port,
+            container_port: request.container_port,
+            protocol: request.protocol,
+        })
+    };
+    let (one, other) = (published(one)?, published(other)?);
+    one.conflicts_with(&other).then_some(one)
 }
 
 fn holds(network: &Network, address: IpAddr) -> bool {
@@ -303,6 +338,34 @@ mod tests {
         ] {
             let message = wishes(&networks, &request).unwrap_err().to_string();
             assert!(message.contains(words), "{message:?} has no {words:?}");
+        }
+    }
+
+    #[test]
+    fn ports_that_can_never_be_reached_are_refused() {
+        let v4 = network(1, Driver::Bridge, &["10.1.0.0/24"], false);
+        let both = network(2, Driver::Bridge, &["10.2.0.0/24", "fd02::/64"], false);
+        for (network, ports, words) in [
+            (&v4, "8080:80 8080:81", Some("published twice")),
+            (&v4, "8080:80 127.0.0.1:8080:81", Some("8080/tcp")),
+            (&v4, "127.0.0.1:8080:80 127.0.0.2:8080:80", None),
+            (&v4, "8080:80/tcp 8080:80/udp", None),
+            (&v4, "80 80", None),
+            (&v4, "[2001:db8::1]:80:80", Some("no IPv6 address")),
+            (&both, "[2001:db8::1]:80:80", None),
+            (&both, "[::1]:80:80", Some("::1")),
+            (&both, "[fe80::1]:80:80", Some("link-local")),
+        ] {
+            let ports = ports.split(' ').map(|port| port.parse().unwrap()).collect();
+            let asked = AttachRequest {
+                ports,
+                ..Default::default()
+            };
+            let refused = wishes(&[network], &asked).err().map(|error| error.to_string());
+            match (words, &refused) {
+                (Some(words), Some(message)) => assert!(message.contains(words), "{message:?} has no {words:?}"),
+                _ => assert_eq!(refused, None),
+            }
         }
     }
 

@@ -23,11 +23,31 @@ pub enum Place {
     Namespace(NamespacePath),
 }
 
+/// A port of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// At one address, or at every address of the host.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Whether packets to `port` at `address`, one of the host's, are for this.
+    pub fn takes(&self, address: IpAddr, port: u16) -> bool {
+        self.port == port && self.address.is_none_or(|own| own == address)
+    }
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Load our two tables with their fixed rules and empty sets; if they are there already, nothing happens.
+    /// Load our two tables with their fixed rules and empty sets; if they are there with all their rules, nothing
+    /// happens.
     LoadFirewall,
+    /// Replace our two tables, whatever is in them, by the fixed rules and these elements; in one transaction, so that
+    /// no packet meets less. Never undone.
+    RestoreFirewall(Vec<Element>),
     /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
     SetSysctl {
         /// Path below `/proc/sys`.
@@ -68,6 +88,15 @@ pub enum Op {
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
         hairpin: bool,
     },
+    /// Put the host's end of a veth pair that is there back into a bridge.
+    JoinBridge {
+        /// The host's end.
+        link: InterfaceName,
+        /// The bridge.
+        bridge: InterfaceName,
+        /// As for a new veth pair.
+        hairpin: bool,
+    },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
     AddAddress {
@@ -102,10 +131,11 @@ pub enum Op {
     AddElements(Vec<Element>),
     /// Delete elements from our firewall's maps and sets.
     DeleteElements(Vec<Element>),
-    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once.
+    /// Make the kernel forget the UDP flows to these ports of the host, so that they take their new way at once. Flows
+    /// to the same ports elsewhere are left alone.
     ForgetUdpFlows {
         /// Host ports.
-        ports: Vec<u16>,
+        ports: Vec<HostPort>,
     },
     /// Delete an interface of the host, and with it the other end of a veth pair, its addresses and its routes.
     DeleteLink {
@@ -129,7 +159,9 @@ impl Op {
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::LoadFirewall
+            | Op::RestoreFirewall(_)
             | Op::SetSysctl { .. }
+            | Op::JoinBridge { .. }
             | Op::AddAddress { .. }
             | Op::SetUp { .. }
             | Op::AddRoute { .. }
@@ -192,6 +224,13 @@ impl fmt::Display for Op {
                 f,
                 "zdocker system firewall | nft -f -    # tables inet {TABLE}, bridge {TABLE}"
             ),
+            Op::RestoreFirewall(elements) => {
+                for family in ["inet", "bridge"] {
+                    writeln!(f, "nft 'add table {family} {TABLE}; delete table {family} {TABLE}'")?;
+                }
+                writeln!(f, "{}", Op::LoadFirewall)?;
+                write_elements(f, "add", elements)
+            }
             Op::SetSysctl { key, value } => write!(f, "sysctl -w {}={value}", Quoted(key)),
             Op::CreateBridge { name, mac, mtu } => write!(
                 f,
@@ -230,6 +269,13 @@ impl fmt::Display for Op {
                     Ok(())
                 }
             }
+            Op::JoinBridge { link, bridge, hairpin } => {
+                let hairpin = if *hairpin { "on" } else { "off" };
+                write!(
+                    f,
+                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {hairpin}"
+                )
+            }
             Op::AddAddress {
                 place,
                 link,
@@ -255,9 +301,13 @@ impl fmt::Display for Op {
             Op::AddElements(elements) => write_elements(f, "add", elements),
             Op::DeleteElements(elements) => write_elements(f, "delete", elements),
             Op::ForgetUdpFlows { ports } => {
-                for (number, port) in ports.iter().enumerate() {
+                for (number, HostPort { address, port }) in ports.iter().enumerate() {
                     let line_break = if number == 0 { "" } else { "\n" };
                     write!(f, "{line_break}conntrack -D -p udp --orig-port-dst {port}")?;
+                    match address {
+                        Some(address) => write!(f, " --orig-dst {address}")?,
+                        None => write!(f, "    # where --orig-dst is this host's")?,
+                    }
                 }
                 Ok(())
             }

@@ -4,8 +4,8 @@
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
 use crate::model::{BridgeDevice, Endpoint, Network};
-use crate::op::{NamespacePath, Op, Place};
-use crate::ports::Protocol;
+use crate::op::{HostPort, NamespacePath, Op, Place};
+use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
 use crate::subnet::{Family, Subnet};
 
@@ -99,7 +99,7 @@ pub enum Missing {
     Nothing,
     /// The bridge is not there.
     Bridge,
-    /// The bridge is there, the tables are not.
+    /// The bridge is there, the tables or some of their rules are not.
     Firewall,
     /// An interface of the bridge's name is there, and it is not ours.
     NotOurs,
@@ -127,10 +127,24 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
-    let inside = Place::Namespace(namespace.clone());
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
-    ops.push(Op::CreateVeth {
+    ops.extend(plug(bridge, endpoint, namespace));
+    ops.extend(forget_udp_flows(endpoint));
+    ops
+}
+
+/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    match &network.bridge {
+        Some(bridge) => plug(bridge, endpoint, namespace),
+        None => Vec::new(),
+    }
+}
+
+fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let inside = Place::Namespace(namespace.clone());
+    let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
         namespace: namespace.clone(),
@@ -138,7 +152,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
         mac: endpoint.mac,
         mtu: bridge.mtu,
         hairpin: !endpoint.ports.is_empty(),
-    });
+    }];
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
         link: endpoint.interface.clone(),
@@ -159,7 +173,6 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
         via: *gateway,
         link: endpoint.interface.clone(),
     }));
-    ops.extend(forget_udp_flows(endpoint));
     ops
 }
 
@@ -178,10 +191,32 @@ pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> 
 
 fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
     let udp = endpoint.ports.iter().filter(|port| port.protocol == Protocol::Udp);
-    let mut ports: Vec<u16> = udp.map(|port| port.host_port).collect();
+    let host_port = |port: &PublishedPort| HostPort {
+        address: port.bound_address(),
+        port: port.host_port,
+    };
+    let mut ports: Vec<HostPort> = udp.map(host_port).collect();
     ports.sort_unstable();
     ports.dedup();
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
+}
+
+/// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
+/// another. So it is after somebody deleted the bridge.
+pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a Endpoint>, seen: &Seen) -> Vec<Op> {
+    let Some(bridge) = &network.bridge else {
+        return Vec::new();
+    };
+    let astray = endpoints
+        .into_iter()
+        .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
+        .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
+    let join = |endpoint: &Endpoint| Op::JoinBridge {
+        link: endpoint.host_interface.clone(),
+        bridge: bridge.name.clone(),
+        hairpin: !endpoint.ports.is_empty(),
+    };
+    astray.map(join).collect()
 }
 
 /// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.
@@ -195,9 +230,5 @@ pub fn restore_firewall<'a>(
             .into_iter()
             .flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)),
     );
-    let mut ops = vec![Op::LoadFirewall];
-    if !elements.is_empty() {
-        ops.push(Op::AddElements(elements));
-    }
-    ops
+    vec![Op::RestoreFirewall(elements)]
 }

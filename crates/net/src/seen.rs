@@ -19,6 +19,8 @@ pub struct SeenLink {
 pub struct Seen {
     /// Every interface.
     pub links: Vec<SeenLink>,
+    /// The interfaces that are ports of a bridge, each with its bridge.
+    pub ports: Vec<(InterfaceName, InterfaceName)>,
     /// The subnets that the host has an address in, with the interface that bears it.
     pub connected: Vec<(InterfaceName, Subnet)>,
     /// The destination of every route of every table, default routes left out.
@@ -31,7 +33,7 @@ pub struct Seen {
     pub forwarding_v6: Option<bool>,
     /// The interfaces that take router advertisements only until the host forwards (`accept_ra` = 1).
     pub accept_ra: Vec<InterfaceName>,
-    /// Whether both our tables are loaded.
+    /// Whether both our tables are loaded, with all their rules.
     pub firewall: bool,
 }
 
@@ -40,6 +42,12 @@ impl Seen {
     pub fn link(&self, name: &InterfaceName) -> Option<&SeenLink> {
         self.links.iter().find(|link| link.name == *name)
     }
+
+    /// The bridge that the interface called `name` is a port of.
+    pub fn master(&self, name: &InterfaceName) -> Option<&InterfaceName> {
+        let port = self.ports.iter().find(|(port, _)| port == name);
+        port.map(|(_, bridge)| bridge)
+    }
 }
 
 /// As much of the host as plugging into one bridge depends on; two small questions to the kernel.
@@ -47,6 +55,6 @@ impl Seen {
 pub struct SeenBridge {
     /// The interface of the bridge's name.
     pub link: Option<SeenLink>,
-    /// Whether both our tables are loaded.
+    /// Whether both our tables are loaded, with all their rules.
     pub firewall: bool,
 }

@@ -106,6 +106,12 @@ pub enum SpecError {
         "subnet {0} overlaps {1} of this host's interface {2}; choose another subnet, or none and a free one is found"
     )]
     OverlapsHost(Subnet, Subnet, InterfaceName),
+    /// Hosts that are reached by a route would be cut off.
+    #[error(
+        "subnet {0} would hide what this host reaches by its route to {1}; choose another subnet, or none and a free \
+         one is found"
+    )]
+    HidesRoute(Subnet, Subnet),
     /// Nothing is left of the default pools.
     #[error(
         "no free {0} subnet is left in the default pools; give one with --subnet, or remove networks (zdocker network prune)"
@@ -393,8 +399,13 @@ fn check_subnet(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError>
             ));
         }
     }
-    match around.seen.connected.iter().find(|(_, other)| other.overlaps(subnet)) {
-        Some((link, other)) => Err(SpecError::OverlapsHost(*subnet, *other, link.clone())),
+    if let Some((link, other)) = around.seen.connected.iter().find(|(_, other)| other.overlaps(subnet)) {
+        return Err(SpecError::OverlapsHost(*subnet, *other, link.clone()));
+    }
+    // A route to more than the subnet, as a VPN has to 10.0.0.0/8, is meant to be overruled by the subnet's own.
+    let within = |route: &&Subnet| route.prefix() >= subnet.prefix() && route.overlaps(subnet);
+    match around.seen.routes.iter().find(within) {
+        Some(route) => Err(SpecError::HidesRoute(*subnet, *route)),
         None => Ok(()),
     }
 }
@@ -406,6 +417,7 @@ fn reserved(subnet: &Subnet) -> Option<&'static str> {
         |first: u16, prefix| subnet.overlaps(&Subnet::containing(IpAddr::from([first, 0, 0, 0, 0, 0, 0, 0]), prefix));
     match subnet.family() {
         Family::V4 if overlaps([127, 0, 0, 0], 8) => Some("loopback addresses"),
+        Family::V4 if overlaps([169, 254, 0, 0], 16) => Some("link-local addresses"),
         Family::V4 if overlaps([224, 0, 0, 0], 4) => Some("multicast addresses"),
         Family::V4 if overlaps([0, 0, 0, 0], 8) || overlaps([240, 0, 0, 0], 4) => Some("reserved"),
         Family::V6 if overlaps_v6(0xff00, 8) => Some("multicast addresses"),

@@ -26,7 +26,9 @@ fn host() -> Seen {
     Seen {
         links: vec![link("lo", 65536), link("eth0", 1400), link("docker0", 1500)],
         connected: vec![("eth0".parse().unwrap(), "172.16.0.0/24".parse().unwrap())],
-        routes: vec!["172.16.1.0/24".parse().unwrap()],
+        routes: ["172.16.1.0/24", "10.20.5.0/24", "10.0.0.0/8"]
+            .map(|route| route.parse().unwrap())
+            .into(),
         egress_mtu: Some(1400),
         ..Seen::default()
     }
@@ -174,6 +176,9 @@ fn bad_requests_are_refused_with_a_reason() {
     refused(|r| r.subnets = subnets(&["127.1.0.0/16"]), "loopback");
     refused(|r| r.subnets = subnets(&["0.0.0.0/0"]), "cannot be used");
     refused(|r| r.subnets = subnets(&["fe80::/64"]), "link-local");
+    refused(|r| r.subnets = subnets(&["169.254.169.0/24"]), "link-local");
+    refused(|r| r.subnets = subnets(&["172.16.1.0/24"]), "route to 172.16.1.0/24");
+    refused(|r| r.subnets = subnets(&["10.20.0.0/16"]), "route to 10.20.5.0/24");
     refused(|r| r.subnets = subnets(&["10.9.8.0/24"]), "of network \"other\"");
     refused(|r| r.subnets = subnets(&["172.16.0.0/12"]), "interface eth0");
     refused(|r| r.subnets = subnets(&["10.1.0.0/24", "10.2.0.0/24"]), "both IPv4");

@@ -1,4 +1,4 @@
-//! Telling each step as it is done.
+//! Telling what the engine does.
 
 use std::time::Duration;
 
@@ -8,24 +8,46 @@ use zdocker_net::op::Op;
 use crate::args::{GlobalArgs, LogFormat};
 use crate::output;
 
-/// The journal that the command line, or ZDOCKER_LOG, asks for.
-pub(crate) fn open(global: &GlobalArgs) -> Journal {
+/// The journal that the command line, or ZDOCKER_LOG, asks for: warnings always, steps where asked.
+pub(crate) fn open(global: &GlobalArgs) -> Box<dyn Journal> {
     let asked = std::env::var_os("ZDOCKER_LOG").is_some_and(|value| !matches!(value.to_str(), Some("" | "0" | "off")));
-    match global.log_format {
-        _ if !(global.debug || asked) => Box::new(|_, _| {}),
-        LogFormat::Text => Box::new(|op, time| output::note(&text(op, time))),
-        LogFormat::Json => Box::new(|op, time| output::note(&json(op, time))),
+    Box::new(StandardError {
+        steps: global.debug || asked,
+        format: global.log_format,
+    })
+}
+
+struct StandardError {
+    /// Whether each step is told as it is done.
+    steps: bool,
+    format: LogFormat,
+}
+
+impl Journal for StandardError {
+    fn step(&mut self, op: &Op, time: Duration) {
+        if self.steps {
+            output::note(&match self.format {
+                LogFormat::Text => step_text(op, time),
+                LogFormat::Json => {
+                    let microseconds = time.as_micros() as u64;
+                    serde_json::json!({ "step": op.to_string(), "microseconds": microseconds }).to_string()
+                }
+            });
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        output::note(&match self.format {
+            LogFormat::Text => format!("zdocker: warning: {text}"),
+            LogFormat::Json => serde_json::json!({ "warning": text }).to_string(),
+        });
     }
 }
 
-fn text(op: &Op, time: Duration) -> String {
+fn step_text(op: &Op, time: Duration) -> String {
     let command = op.to_string();
     // The lines of a step are carried out as one.
     let mut lines = command.lines();
     let first = format!("{:>8} µs  {}", time.as_micros(), lines.next().unwrap_or_default());
     lines.fold(first, |text, line| format!("{text}\n{:13}{line}", ""))
-}
-
-fn json(op: &Op, time: Duration) -> String {
-    serde_json::json!({ "step": op.to_string(), "microseconds": time.as_micros() as u64 }).to_string()
 }

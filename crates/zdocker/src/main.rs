@@ -14,6 +14,9 @@ use args::{Cli, Command, normalise};
 /// The exit status of a command line that is not understood, as Docker's.
 const USAGE: u8 = 125;
 
+/// The exit status when nobody reads the output: 128 and the number of SIGPIPE.
+const UNREAD: u8 = 141;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(normalise(std::env::args_os())) {
         Ok(cli) => cli,
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
     let failed = failure_status(&cli.command);
     match commands::dispatch(cli) {
         Ok(code) => code,
+        // As a shell has it for a program that SIGPIPE ended.
+        Err(error) if output::is_unread(&error) => ExitCode::from(UNREAD),
         Err(error) => {
             output::complain(&error);
             ExitCode::from(commands::exit_status(&error).unwrap_or(failed))

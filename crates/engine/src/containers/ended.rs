@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use zdocker_host::process::ProcessId;
-use zdocker_host::store::{ContainerRecord, ContainerState};
+use zdocker_host::store::{Claim, ContainerRecord, ContainerState, State};
 use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -14,10 +15,14 @@ use super::paths::ContainerPaths;
 use super::spec::ContainerSpec;
 use crate::engine::{Engine, now};
 use crate::error::EngineError;
+use crate::signals::ProcessRef;
 use crate::{rootfs, runtime};
 
 /// The exit status of a container that nobody saw ending.
 const UNKNOWN_EXIT_STATUS: i32 = 255;
+
+/// How long a shim waits for its launcher to be dead, whose connection is closed already.
+const LAUNCHER_ENDS: Duration = Duration::from_secs(10);
 
 /// What remains of a container when it is taken down.
 enum Remains {
@@ -28,12 +33,24 @@ enum Remains {
 }
 
 impl Engine {
+    /// Records that a container's first process runs. To be called by its shim, which is at it from now on.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the records cannot be written.
+    pub fn container_started(&mut self, id: &str, process: ProcessId) -> Result<(), EngineError> {
+        let (id, me) = (Id::from(id.to_owned()), self.me);
+        self.store.write(|records| {
+            records.container_started(&id, process, me, now())?;
+            Ok(records.set_endpoints_state(&id, State::Ready, None)?)
+        })
+    }
+
     /// Takes down a container that ended with `exit_status`. To be called by its shim.
     ///
     /// # Errors
     /// [`EngineError`] when a part of it could not be removed; a later command tries again.
     pub fn container_exited(&mut self, id: &str, exit_status: i32) -> Result<(), EngineError> {
-        let Some(record) = self.store.read(|records| records.container(&Id::from(id.to_owned())))? else {
+        let Claim::Ours(record) = self.claim(&Id::from(id.to_owned()))? else {
             return Ok(());
         };
         let remains = if read_spec(&record)?.auto_remove {
@@ -44,82 +61,87 @@ impl Engine {
         self.take_down(&record, remains)
     }
 
-    /// Takes down a container whose start was given up. To be called by its shim, when its launcher died.
+    /// Takes down a container whose start was given up. To be called by its shim, when its launcher is gone.
     ///
     /// # Errors
     /// [`EngineError`] when a part of it could not be removed; a later command tries again.
     pub fn container_abandoned(&mut self, id: &str) -> Result<(), EngineError> {
-        self.discard(&Id::from(id.to_owned()))
+        let id = Id::from(id.to_owned());
+        let launcher = self
+            .store
+            .read(|records| records.container(&id))?
+            .and_then(|record| record.owner);
+        if let Some(launcher) = launcher {
+            // Its end of the connection is closed a moment before it is dead.
+            ProcessRef::from(launcher).wait(Some(LAUNCHER_ENDS))?;
+        }
+        self.discard(&id)
     }
 
     /// Takes down a container that was never started.
     pub(super) fn discard(&mut self, id: &Id) -> Result<(), EngineError> {
-        let record = self.store.read(|records| records.container(id))?;
-        let me = self.me;
-        let Some(record) = record else { return Ok(()) };
-        // Its launcher may be dead, or be us; whoever else is at it by now goes on with it.
-        let claimed = self
-            .store
-            .write(|records| records.claim_container(id, record.owner, me))?;
-        if claimed {
-            self.take_down(&record, Remains::Nothing)
-        } else {
-            Ok(())
+        match self.claim(id)? {
+            Claim::Ours(record) => self.take_down(&record, Remains::Nothing),
+            // Whoever is at it by now goes on with it.
+            Claim::Held(_) | Claim::Gone => Ok(()),
         }
+    }
+
+    /// Makes us the one that takes a container down, unless somebody else is who lives.
+    pub(super) fn claim(&mut self, id: &Id) -> Result<Claim, EngineError> {
+        let me = self.me;
+        let free = |record: &ContainerRecord| record.owner.is_none_or(|owner| owner == me || !is_alive(&owner));
+        Ok(self.store.write(|records| records.claim_container(id, me, free))?)
     }
 
     /// Takes down the containers that some process was creating or removing when it died.
     pub(crate) fn settle_half_done(&mut self) -> Result<(), EngineError> {
-        for record in self.store.read(|records| records.half_done_containers())? {
-            self.settle_container(&record)?;
-        }
+        let half_done = self.store.read(|records| records.half_done_containers())?;
+        self.settle_containers(&half_done);
         Ok(())
     }
 
     /// Puts right what dead processes left behind: half-done records, and containers that ended without a shim to see it.
-    /// Gives the names of the containers and networks that were taken down.
+    /// What cannot be put right is warned about, and keeps nobody from anything else.
     ///
     /// # Errors
-    /// [`EngineError`] when a part could not be removed.
-    pub fn settle(&mut self) -> Result<Vec<String>, EngineError> {
-        let mut settled = Vec::new();
-        for record in self.store.read(|records| records.unsettled_containers())? {
-            if self.settle_container(&record)? {
-                settled.push(record.name.to_string());
+    /// [`EngineError`] when the records cannot be read.
+    pub fn settle(&mut self) -> Result<(), EngineError> {
+        let unsettled = self.store.read(|records| records.unsettled_containers())?;
+        self.settle_containers(&unsettled);
+        self.settle_networks()
+    }
+
+    fn settle_containers(&mut self, records: &[ContainerRecord]) {
+        for record in records.iter().filter(|record| self.is_dead(record)).collect::<Vec<_>>() {
+            if let Err(error) = self.settle_container(&record.id) {
+                self.journal.warn(&format!(
+                    "container {} died and cannot be cleaned up: {error}",
+                    record.name
+                ));
             }
         }
-        self.settle_networks()?;
-        Ok(settled)
     }
 
     /// Whether nobody is at a container that is not settled, and it does not run.
     pub(crate) fn is_dead(&self, record: &ContainerRecord) -> bool {
-        // Who cannot be asked is taken for alive.
-        let alive = |process: &ProcessId| process.is_alive().unwrap_or(true);
-        let this_boot = record.boot.as_deref() == Some(&self.boot);
-        let runs = record.state == ContainerState::Running && record.process.as_ref().is_some_and(alive);
-        !this_boot || !(record.owner.as_ref().is_some_and(alive) || runs)
+        is_dead(record, &self.boot)
     }
 
-    fn settle_container(&mut self, record: &ContainerRecord) -> Result<bool, EngineError> {
-        if !self.is_dead(record) {
-            return Ok(false);
-        }
-        let me = self.me;
-        if !self
-            .store
-            .write(|records| records.claim_container(&record.id, record.owner, me))?
-        {
-            return Ok(false);
-        }
-        let keeps = record.state == ContainerState::Running && !read_spec(record)?.auto_remove;
+    fn settle_container(&mut self, id: &Id) -> Result<(), EngineError> {
+        let (me, boot) = (self.me, self.boot.clone());
+        // It may have been settled by its shim, or by somebody else, since it was found dead.
+        let dead = |record: &ContainerRecord| is_dead(record, &boot);
+        let Claim::Ours(record) = self.store.write(|records| records.claim_container(id, me, dead))? else {
+            return Ok(());
+        };
+        let keeps = record.state == ContainerState::Running && !read_spec(&record)?.auto_remove;
         let remains = if keeps {
             Remains::Kept(UNKNOWN_EXIT_STATUS)
         } else {
             Remains::Nothing
         };
-        self.take_down(record, remains)?;
-        Ok(true)
+        self.take_down(&record, remains)
     }
 
     /// Removes a container that does not run. To be called by whoever has claimed it.
@@ -166,18 +188,7 @@ impl Engine {
         if is_there(&namespace) {
             plan.push(Op::DeleteNamespace { path: namespace });
         }
-        let failures = self.take_away(&plan);
-        if !failures.is_empty() {
-            let failures = failures
-                .iter()
-                .map(|f| format!("{}: {}", f.step, f.reason))
-                .collect::<Vec<_>>()
-                .join("; ");
-            return Err(EngineError::NotRemoved {
-                what: format!("the network of container {}", id.short()),
-                failures,
-            });
-        }
+        self.take_away(&format!("the network of container {}", id.short()), &plan)?;
         if endpoints.is_empty() {
             return Ok(());
         }
@@ -193,6 +204,18 @@ fn delete_runtime(record: &ContainerRecord, paths: &ContainerPaths) -> Result<()
         runtime::of_container(paths, read_spec(record)?.runtime.as_deref()).delete()?;
     }
     Ok(())
+}
+
+fn is_dead(record: &ContainerRecord, boot: &str) -> bool {
+    let this_boot = record.boot.as_deref() == Some(boot);
+    let owned = record.owner.as_ref().is_some_and(is_alive);
+    let runs = record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive);
+    record.state != ContainerState::Exited && !(this_boot && (owned || runs))
+}
+
+/// Who cannot be asked is taken for alive.
+fn is_alive(process: &ProcessId) -> bool {
+    process.is_alive().unwrap_or(true)
 }
 
 fn is_there(namespace: &NamespacePath) -> bool {

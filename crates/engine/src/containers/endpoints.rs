@@ -8,7 +8,7 @@ use zdocker_host::store::{Records, StoreError};
 use zdocker_net::attach::{self, EndpointWish};
 use zdocker_net::model::{Driver, Endpoint, InterfaceAddress, Network, UnixNanos};
 use zdocker_net::names::Id;
-use zdocker_net::ports::{PortRequest, Protocol, PublishedPort};
+use zdocker_net::ports::{PortRequest, PublishedPort};
 
 use super::request::RunRequest;
 use super::spec::NamespaceChoice;
@@ -22,8 +22,19 @@ const FREE_PORT_TRIES: usize = 200;
 #[derive(Debug, Clone)]
 pub(super) struct Placement {
     pub(super) namespace: NamespaceChoice,
-    /// Each bridge network, real, with what the endpoint on it is to be.
+    /// Each bridge network with what the endpoint on it is to be.
     pub(super) endpoints: Vec<(Network, EndpointWish)>,
+    /// Those of the networks that are still to be made real.
+    pub(super) unreal: Vec<Network>,
+}
+
+/// What is done about networks that are recorded and not real.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MakeReal {
+    /// They are made real.
+    Do,
+    /// It is said which they are.
+    Plan,
 }
 
 /// What endpoints are recorded for: who does it, when.
@@ -36,9 +47,8 @@ pub(super) struct Recording<'a> {
 }
 
 impl Engine {
-    /// Finds the networks that `request` names and decides what each endpoint is to be. With `make_real`, the networks are
-    /// real afterwards.
-    pub(super) fn place(&mut self, request: &RunRequest, make_real: bool) -> Result<Placement, EngineError> {
+    /// Finds the networks that `request` names and decides what each endpoint is to be.
+    pub(super) fn place(&mut self, request: &RunRequest, make_real: MakeReal) -> Result<Placement, EngineError> {
         let default = ["bridge".to_owned()];
         let asked = if request.networks.is_empty() {
             &default[..]
@@ -50,7 +60,7 @@ impl Engine {
         {
             return self.place_beside(request, single, target);
         }
-        let mut networks = Vec::new();
+        let (mut networks, mut unreal) = (Vec::new(), Vec::new());
         for text in asked {
             if text.starts_with("container:") {
                 return Err(EngineError::NotWithMode {
@@ -61,10 +71,13 @@ impl Engine {
             // Docker has it as a word for its default network.
             let text = if text == "default" { "bridge" } else { text };
             let record = self.find_network(text)?;
-            networks.push(if make_real {
-                self.real_network(record)?
-            } else {
-                record.network
+            networks.push(match make_real {
+                MakeReal::Do => self.real_network(record)?,
+                MakeReal::Plan => {
+                    let (network, real) = self.planned_network(record)?;
+                    unreal.extend((!real).then(|| network.clone()));
+                    network
+                }
             });
         }
         let wishes = attach::wishes(&networks.iter().collect::<Vec<_>>(), &request.attach)?;
@@ -77,6 +90,7 @@ impl Engine {
                 NamespaceChoice::Own
             },
             endpoints: bridges.zip(wishes).collect(),
+            unreal,
         })
     }
 
@@ -97,6 +111,7 @@ impl Engine {
         Ok(Placement {
             namespace,
             endpoints: Vec::new(),
+            unreal: Vec::new(),
         })
     }
 }
@@ -171,11 +186,11 @@ fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, St
         Some(id) => records
             .container(&id)?
             .map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
-        None => "itself, a second time".to_owned(),
+        // Asking for a port twice is refused before: its endpoint is going away right now.
+        None => "that is being removed".to_owned(),
     };
-    let protocol: Protocol = port.protocol;
     Ok(EngineError::PortTaken {
-        port: format!("{}/{protocol}", port.host_port),
+        port: format!("{}/{}", port.host_port, port.protocol),
         holder,
     })
 }

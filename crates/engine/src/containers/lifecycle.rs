@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use zdocker_host::process::ProcessId;
-use zdocker_host::store::{ContainerRecord, ContainerState};
+use zdocker_host::store::{Claim, ContainerRecord, ContainerState};
 use zdocker_net::model::Endpoint;
 
 use super::ended::read_spec;
@@ -13,9 +13,13 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::exec::{self, ExecRequest};
 use crate::logs::{self, LogOptions};
+use crate::networks::the_one;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::Streams;
 use crate::signals::{ProcessRef, Signal};
+
+/// How long somebody who is taking a container down is waited for.
+const TAKING_DOWN: Duration = Duration::from_secs(30);
 
 /// A container with what it was asked to be and where it is plugged in.
 #[derive(Debug, Clone)]
@@ -58,24 +62,9 @@ impl Engine {
 
     fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
         self.settle()?;
-        let mut found = self.store.read(|records| records.find_containers(text))?;
-        match (found.pop(), found.is_empty()) {
-            (Some(record), true) => Ok(record),
-            (None, _) => Err(EngineError::NoSuchContainer(text.to_owned())),
-            (Some(last), false) => {
-                let matches = found
-                    .iter()
-                    .chain([&last])
-                    .map(|c| c.name.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Err(EngineError::Ambiguous {
-                    text: text.to_owned(),
-                    what: "containers",
-                    matches,
-                })
-            }
-        }
+        let found = self.store.read(|records| records.find_containers(text))?;
+        the_one(found, text, "containers", |record| record.name.to_string())?
+            .ok_or_else(|| EngineError::NoSuchContainer(text.to_owned()))
     }
 
     pub(super) fn running_container(&mut self, text: &str) -> Result<(ContainerRecord, ContainerSpec), EngineError> {
@@ -111,11 +100,21 @@ impl Engine {
         let shim = Attachment::connect(&paths, Streams::default());
         ProcessRef::from(process).stop(signal, grace)?;
         // The shim says when it has taken everything down; where there is none any more, we do it.
-        let taken_down = shim.and_then(Attachment::wait);
-        if taken_down.is_err() {
+        let waited = shim.and_then(Attachment::wait);
+        if waited.is_err() {
+            if let Some(owner) = record.owner {
+                // It may be past answering, and at taking down.
+                ProcessRef::from(owner).wait(Some(TAKING_DOWN))?;
+            }
             self.settle()?;
         }
-        Ok(())
+        match self.store.read(|records| records.container(&record.id))? {
+            Some(left) if left.state == ContainerState::Running => Err(EngineError::NotRemoved {
+                what: format!("container {:?}, which has ended,", record.name.as_str()),
+                failures: format!("see {}", paths.shim_log().display()),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Sends a signal to a running container's first process.
@@ -150,15 +149,21 @@ impl Engine {
                 None => return Ok(()),
             }
         }
-        let me = self.me;
-        let claimed = self.store.write(|records| {
-            let claimed = records.claim_container(&record.id, record.owner, me)?;
-            if claimed {
-                records.set_container_state(&record.id, ContainerState::Removing, Some(me))?;
+        match self.claim(&record.id)? {
+            Claim::Ours(record) => {
+                let (id, me) = (&record.id, self.me);
+                self.store
+                    .write(|records| records.set_container_state(id, ContainerState::Removing, Some(me)))?;
+                self.remove_record(&record)
             }
-            Ok::<_, EngineError>(claimed)
-        })?;
-        if claimed { self.remove_record(&record) } else { Ok(()) }
+            // Somebody else removes it, and it is going.
+            Claim::Held(held) if held.state == ContainerState::Removing => Ok(()),
+            Claim::Held(held) => Err(EngineError::BusyContainer {
+                name: held.name.to_string(),
+                pid: held.owner.map_or(0, |owner| owner.pid),
+            }),
+            Claim::Gone => Ok(()),
+        }
     }
 
     /// Runs one more process in a container, and gives its exit status.

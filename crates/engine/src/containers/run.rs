@@ -3,24 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use zdocker_host::store::{NewContainer, State};
+use zdocker_host::process::ProcessId;
+use zdocker_host::store::{ContainerState, NewContainer, Records, State};
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::{Id, Name};
 use zdocker_net::op::Op;
 use zdocker_net::plan;
 use zdocker_net::subnet::Family;
 
-use super::endpoints::{Placement, Recording, check_ports, record_endpoint};
+use super::endpoints::{MakeReal, Placement, Recording, check_ports, record_endpoint};
 use super::paths::ContainerPaths;
 use super::request::{RunRequest, specify};
 use super::spec::{ContainerSpec, NamespaceChoice};
 use crate::engine::{Engine, now};
 use crate::error::EngineError;
 use crate::rootfs::WritableLayer;
-use crate::shim::Launcher;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::{StartRequest, Streams};
-use crate::signals::ProcessRef;
 use crate::terminal::WindowSize;
 use crate::{cgroup, etc_files, oci, rootfs, shim};
 
@@ -31,8 +30,6 @@ pub struct Started {
     pub id: Id,
     /// The connection to its streams, unless it is detached.
     pub attachment: Option<Attachment>,
-    /// What the user should know although nothing failed.
-    pub warnings: Vec<String>,
 }
 
 /// What `run` is given by the face that it is called from.
@@ -44,6 +41,13 @@ pub struct Launch {
     pub streams: Option<Streams>,
     /// The size of the caller's terminal.
     pub window: Option<WindowSize>,
+}
+
+/// What a container is to be.
+struct Specified {
+    id: Id,
+    name: Name,
+    spec: ContainerSpec,
 }
 
 /// A container whose records are written.
@@ -60,20 +64,24 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when it would be refused.
     pub fn plan_run(&mut self, request: &RunRequest) -> Result<Vec<Op>, EngineError> {
-        let (id, name, mut spec) = specify(request, &self.config.dns)?;
-        let placement = self.place(request, false)?;
-        check_ports(&request.attach.ports)?;
-        spec.namespace = placement.namespace.clone();
-        // Recorded in a transaction that is never committed: what is planned is what would be done.
-        let mut planned = None;
-        let undone = self.record(&id, &name, spec, &placement, request, |recorded| {
-            planned = Some(recorded);
-            Err(EngineError::NoCommand)
-        });
-        match planned {
-            Some(recorded) => Ok(self.plug_in_plan(&recorded)),
-            None => undone.map(|_| Vec::new()),
-        }
+        let (placement, new) = self.specify_placed(request, MakeReal::Plan)?;
+        let unreal = placement.unreal.clone();
+        let (owner, boot) = (self.me, self.boot.clone());
+        let recorded = self.store.rehearse(|records| {
+            for network in &unreal {
+                // The default network before its first use.
+                if records
+                    .network(&network.id)?
+                    .is_some_and(|record| record.network.bridge.is_none())
+                {
+                    records.equip_network(network)?;
+                }
+            }
+            record(records, &new, &placement, request, (owner, &boot))
+        })?;
+        let mut plan = self.create_plan(&unreal)?;
+        plan.extend(self.plug_in_plan(&recorded));
+        Ok(plan)
     }
 
     /// Starts a container. When this fails, nothing of it remains.
@@ -83,24 +91,22 @@ impl Engine {
     pub fn run(&mut self, request: &RunRequest, launch: Launch) -> Result<Started, EngineError> {
         cgroup::expect_a_move();
         self.settle_half_done()?;
-        let (id, name, mut spec) = specify(request, &self.config.dns)?;
-        self.check_name(&name)?;
-        let placement = self.place(request, true)?;
-        check_ports(&request.attach.ports)?;
-        spec.namespace = placement.namespace.clone();
-        if matches!(spec.namespace, NamespaceChoice::Host) && request.hostname.is_none() {
-            spec.hostname = nix::unistd::gethostname()
-                .map_err(|errno| EngineError::io("read", "the host name")(errno.into()))?
-                .to_string_lossy()
-                .into_owned();
+        let (placement, new) = self.specify_placed(request, MakeReal::Do)?;
+        let recorded = match self.record(&new, &placement, request) {
+            // The holder may be a container that died, after which nobody has cleaned up yet.
+            Err(error) if error.is_of_a_holder() => {
+                self.settle()?;
+                self.record(&new, &placement, request)?
+            }
+            recorded => recorded?,
+        };
+        for warning in warnings(&placement, request) {
+            self.journal.warn(&warning);
         }
-        let recorded = self.record(&id, &name, spec, &placement, request, Ok)?;
-        let warnings = warnings(&placement, request);
         match self.start(&recorded, launch) {
             Ok(attachment) => Ok(Started {
                 id: recorded.id,
                 attachment,
-                warnings,
             }),
             Err(error) => Err(match self.discard(&recorded.id) {
                 Ok(()) => error,
@@ -112,10 +118,33 @@ impl Engine {
         }
     }
 
+    /// What the container is to be, and where it is plugged in. All that can be refused without records is.
+    fn specify_placed(
+        &mut self,
+        request: &RunRequest,
+        make_real: MakeReal,
+    ) -> Result<(Placement, Specified), EngineError> {
+        let (id, name, mut spec) = specify(request, &self.config.dns)?;
+        self.check_name(&name)?;
+        check_ports(&request.attach.ports)?;
+        let placement = self.place(request, make_real)?;
+        spec.namespace = placement.namespace.clone();
+        if matches!(spec.namespace, NamespaceChoice::Host) && request.hostname.is_none() {
+            spec.hostname = nix::unistd::gethostname()
+                .map_err(|errno| EngineError::io("read", "the host name")(errno.into()))?
+                .to_string_lossy()
+                .into_owned();
+        }
+        Ok((placement, Specified { id, name, spec }))
+    }
+
     /// Refuses a name that is taken before anything is made. Two commands may pass here with one name: the record decides.
     fn check_name(&mut self, name: &Name) -> Result<(), EngineError> {
-        let found = self.store.read(|records| records.find_containers(name.as_str()))?;
-        match found.into_iter().find(|container| container.name == *name) {
+        let find = |engine: &mut Self| engine.store.read(|records| records.find_containers(name.as_str()));
+        if !find(self)?.is_empty() {
+            self.settle()?;
+        }
+        match find(self)?.into_iter().find(|container| container.name == *name) {
             Some(holder) => Err(EngineError::NameTaken {
                 name: name.to_string(),
                 id: holder.id.short().to_owned(),
@@ -124,67 +153,16 @@ impl Engine {
         }
     }
 
-    /// Records the container and its endpoints in one transaction, which `finish` may still refuse.
+    /// Records the container and its endpoints in one transaction.
     fn record(
         &mut self,
-        id: &Id,
-        name: &Name,
-        spec: ContainerSpec,
+        new: &Specified,
         placement: &Placement,
         request: &RunRequest,
-        finish: impl FnOnce(Recorded) -> Result<Recorded, EngineError>,
     ) -> Result<Recorded, EngineError> {
-        let (owner, boot, now) = (self.me, self.boot.clone(), now());
-        let recording = Recording {
-            container: id,
-            owner,
-            boot: &boot,
-            now,
-        };
-        let text = serde_json::to_string(&spec).map_err(|source| EngineError::Record {
-            name: name.to_string(),
-            source,
-        })?;
-        let joins = match spec.namespace.clone() {
-            NamespaceChoice::Container(other) => Some(other),
-            NamespaceChoice::Own | NamespaceChoice::Host => None,
-        };
-        let new = NewContainer {
-            id,
-            name,
-            spec: &text,
-            joins: joins.as_ref(),
-            created: now,
-        };
-        self.store.write(|records| {
-            if !records.insert_container(&new, owner, &boot)? {
-                let holder = records.find_containers(name.as_str())?.pop();
-                let id = holder.map_or_else(String::new, |container| container.id.short().to_owned());
-                return Err(EngineError::NameTaken {
-                    name: name.to_string(),
-                    id,
-                });
-            }
-            let mut endpoints = Vec::new();
-            for (network, wish) in &placement.endpoints {
-                // It may have been removed since it was found.
-                match records.network(&network.id)? {
-                    Some(record) if record.state == State::Ready => {}
-                    _ => return Err(EngineError::Busy(network.name.to_string())),
-                }
-                let ports = &request.attach.ports;
-                let ports = if network.internal { &[][..] } else { ports.as_slice() };
-                endpoints.push((
-                    network.clone(),
-                    record_endpoint(records, network, wish, ports, recording)?,
-                ));
-            }
-            finish(Recorded {
-                id: id.clone(),
-                spec,
-                endpoints,
-            })
-        })
+        let (owner, boot) = (self.me, self.boot.clone());
+        self.store
+            .write(|records| record(records, new, placement, request, (owner, &boot)))
     }
 
     fn plug_in_plan(&self, recorded: &Recorded) -> Vec<Op> {
@@ -218,7 +196,9 @@ impl Engine {
             window: launch.window,
             attach: launch.streams,
         };
-        self.start_process(recorded, launcher, &request)
+        // The shim records that it runs: it is at the container from then on, also if we die meanwhile.
+        let (_, attachment) = launcher.start(&request)?;
+        Ok(attachment)
     }
 
     /// Makes all that the container's first process needs.
@@ -236,21 +216,6 @@ impl Engine {
         self.write_etc_files(recorded)?;
         oci::spec::write_bundle(&recorded.spec, paths, self.joined_namespace(recorded).as_deref())?;
         Ok(())
-    }
-
-    fn start_process(
-        &mut self,
-        recorded: &Recorded,
-        launcher: Launcher,
-        request: &StartRequest,
-    ) -> Result<Option<Attachment>, EngineError> {
-        let shim = ProcessRef::of(launcher.pid() as i32).map_err(EngineError::io("find the shim in", "/proc"))?;
-        let (process, attachment) = launcher.start(request)?;
-        self.store.write(|records| {
-            records.container_started(&recorded.id, process.into(), shim.into(), now())?;
-            records.set_endpoints_state(&recorded.id, State::Ready, None)
-        })?;
-        Ok(attachment)
     }
 
     /// The namespace that the bundle joins; `None` for the host's.
@@ -289,6 +254,70 @@ impl Engine {
         };
         etc_files::write(&paths, &hosts, &spec.hostname, &resolv_conf)
             .map_err(EngineError::io("write the files of /etc in", paths.state_dir()))
+    }
+}
+
+fn record(
+    records: &Records,
+    new: &Specified,
+    placement: &Placement,
+    request: &RunRequest,
+    (owner, boot): (ProcessId, &str),
+) -> Result<Recorded, EngineError> {
+    let Specified { id, name, spec } = new;
+    let text = serde_json::to_string(spec).map_err(|source| EngineError::Record {
+        name: name.to_string(),
+        source,
+    })?;
+    let joins = joined(records, spec)?;
+    let (container, now) = (id, now());
+    let recording = Recording {
+        container,
+        owner,
+        boot,
+        now,
+    };
+    let new = NewContainer {
+        id,
+        name,
+        spec: &text,
+        joins,
+        created: now,
+    };
+    if !records.insert_container(&new, owner, boot)? {
+        let holder = records.find_containers(name.as_str())?.pop();
+        let id = holder.map_or_else(String::new, |container| container.id.short().to_owned());
+        return Err(EngineError::NameTaken {
+            name: name.to_string(),
+            id,
+        });
+    }
+    let mut endpoints = Vec::new();
+    for (network, wish) in &placement.endpoints {
+        // It may have been removed since it was found.
+        match records.network(&network.id)? {
+            Some(record) if record.state == State::Ready => {}
+            _ => return Err(EngineError::Busy(network.name.to_string())),
+        }
+        let ports = &request.attach.ports;
+        let ports = if network.internal { &[][..] } else { ports.as_slice() };
+        endpoints.push((
+            network.clone(),
+            record_endpoint(records, network, wish, ports, recording)?,
+        ));
+    }
+    let (id, spec) = (id.clone(), spec.clone());
+    Ok(Recorded { id, spec, endpoints })
+}
+
+/// The container whose namespace is shared, which still runs.
+fn joined<'a>(records: &Records, spec: &'a ContainerSpec) -> Result<Option<&'a Id>, EngineError> {
+    let NamespaceChoice::Container(other) = &spec.namespace else {
+        return Ok(None);
+    };
+    match records.container(other)? {
+        Some(record) if record.state == ContainerState::Running => Ok(Some(other)),
+        _ => Err(EngineError::NotRunning(other.short().to_owned())),
     }
 }
 

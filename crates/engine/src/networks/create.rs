@@ -56,10 +56,10 @@ impl Engine {
     pub fn create_network(&mut self, request: &NetworkRequest) -> Result<Created, EngineError> {
         let _lock = self.lock_networks()?;
         self.finish_half_done_networks()?;
+        self.restore_damaged_firewall()?;
         let Created { network, plan } = self.plan_network(request)?;
-        let me = self.me;
         self.store
-            .write(|records| records.insert_network(&network, State::Creating, Some(me)))?;
+            .write(|records| records.insert_network(&network, State::Creating))?;
         match self.apply(&plan) {
             Ok(()) => self.mark_real(&network.id)?,
             Err(error) => {
@@ -74,6 +74,6 @@ impl Engine {
     pub(super) fn mark_real(&mut self, network: &Id) -> Result<(), EngineError> {
         let boot = self.boot.clone();
         self.store
-            .write(|records| Ok(records.set_network_state(network, State::Ready, None, Some(&boot))?))
+            .write(|records| Ok(records.set_network_state(network, State::Ready, Some(&boot))?))
     }
 }

@@ -5,6 +5,7 @@ mod real;
 mod remove;
 
 pub use create::Created;
+pub(crate) use real::real_things;
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ impl Engine {
         self.store.write(|records| {
             for (name, driver) in BUILT_IN {
                 if records.find_networks(name)?.is_empty() {
-                    records.insert_network(&built_in(name.parse()?, driver)?, State::Ready, None)?;
+                    records.insert_network(&built_in(name.parse()?, driver)?, State::Ready)?;
                 }
             }
             Ok(())
@@ -142,23 +143,26 @@ fn built_in(name: Name, driver: Driver) -> Result<Network, EngineError> {
 }
 
 fn find(records: &Records, text: &str) -> Result<NetworkRecord, EngineError> {
-    let mut found = records.find_networks(text)?;
-    match (found.pop(), found.is_empty()) {
-        (Some(record), true) => Ok(record),
-        (None, _) => Err(EngineError::NoSuchNetwork(text.to_owned())),
-        (Some(last), false) => {
-            let names = found
-                .iter()
-                .chain([&last])
-                .map(|record| record.network.name.to_string());
-            let matches = names.collect::<Vec<_>>().join(", ");
-            Err(EngineError::Ambiguous {
-                text: text.to_owned(),
-                what: "networks",
-                matches,
-            })
-        }
+    let name = |record: &NetworkRecord| record.network.name.to_string();
+    the_one(records.find_networks(text)?, text, "networks", name)?
+        .ok_or_else(|| EngineError::NoSuchNetwork(text.to_owned()))
+}
+
+/// The one thing that `text` means, if it means any.
+pub(crate) fn the_one<T>(
+    mut found: Vec<T>,
+    text: &str,
+    what: &'static str,
+    name: impl Fn(&T) -> String,
+) -> Result<Option<T>, EngineError> {
+    if found.len() < 2 {
+        return Ok(found.pop());
     }
+    Err(EngineError::Ambiguous {
+        text: text.to_owned(),
+        what,
+        matches: found.iter().map(name).collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn view(records: &Records, network: Network) -> Result<NetworkView, EngineError> {

@@ -3,17 +3,17 @@
 
 use zdocker_host::store::{NetworkRecord, Records, State};
 use zdocker_net::firewall::network_elements;
-use zdocker_net::model::{BridgeDevice, DEFAULT_BRIDGE_DEVICE, Driver, Endpoint, Network};
+use zdocker_net::model::{DEFAULT_BRIDGE_DEVICE, Driver, Endpoint, Network};
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, Missing};
-use zdocker_net::spec::{self, NetworkRequest, SpecError, Surroundings};
+use zdocker_net::seen::Seen;
+use zdocker_net::spec::NetworkRequest;
 
-use super::create::birth;
 use crate::engine::Engine;
 use crate::error::EngineError;
 
 impl Engine {
-    /// The network of `record`, real. In the usual case this is two small questions to the kernel.
+    /// The network of `record`, real. In the usual case this is two messages to the kernel.
     ///
     /// # Errors
     /// [`EngineError`] when it is being created or removed, or cannot be made real.
@@ -59,16 +59,45 @@ impl Engine {
             Missing::Nothing => return Ok(()),
             Missing::Firewall => self.restore_firewall()?,
             Missing::Bridge | Missing::NotOurs => {
+                self.restore_damaged_firewall()?;
                 // Its elements outlive a bridge that somebody else deleted.
-                self.take_away(&[Op::DeleteElements(network_elements(network))]);
+                self.take_away(
+                    "what an earlier bridge left",
+                    &[Op::DeleteElements(network_elements(network))],
+                )?;
                 let seen = self.kernel().observe()?;
                 self.apply(&plan::create_network(network, &seen))?;
-                if !seen.firewall {
-                    self.restore_firewall()?;
-                }
+                self.rejoin(network, &seen)?;
             }
         }
         self.mark_real(&network.id)
+    }
+
+    /// Puts the ports of a network's endpoints back into its bridge.
+    pub(crate) fn rejoin(&mut self, network: &Network, seen: &Seen) -> Result<(), EngineError> {
+        let boot = self.boot.clone();
+        let (_, endpoints) = self.store.read(|records| real_things(records, &boot))?;
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.network == network.id) {
+            if let Err(error) = self.apply(&plan::rejoin(network, [endpoint], seen)) {
+                // Its container may have ended since we looked.
+                let seen = self.kernel().observe()?;
+                if !plan::rejoin(network, [endpoint], &seen).is_empty() {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores the firewall for the networks that are real, if it is damaged: a new network brings but its own
+    /// elements.
+    pub(super) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
+        let boot = self.boot.clone();
+        let (networks, _) = self.store.read(|records| real_things(records, &boot))?;
+        if networks.is_empty() || self.kernel().has_whole_firewall()? {
+            return Ok(());
+        }
+        self.restore_firewall()
     }
 
     /// Loads the tables with the elements of all that is real, and of nothing else.
@@ -77,45 +106,60 @@ impl Engine {
         let (networks, endpoints) = self.store.read(|records| real_things(records, &boot))?;
         let of = |endpoint: &Endpoint| networks.iter().find(|network| network.id == endpoint.network);
         let plugged = endpoints.iter().filter_map(|endpoint| Some((of(endpoint)?, endpoint)));
-        let plan = plan::restore_firewall(&networks, plugged);
-        let stale: Vec<Op> = plan.iter().filter_map(Op::inverse).collect();
-        self.take_away(&stale);
-        self.apply(&plan)
+        self.apply(&plan::restore_firewall(&networks, plugged))
+    }
+
+    /// What the network of `record` is, or would be, and whether it is real.
+    pub(crate) fn planned_network(&mut self, record: NetworkRecord) -> Result<(Network, bool), EngineError> {
+        if record.network.driver != Driver::Bridge {
+            return Ok((record.network, true));
+        }
+        if record.network.bridge.is_none() {
+            return Ok((self.choose_default_network(record.network)?, false));
+        }
+        let real = self.what_is_missing(&record)? == Missing::Nothing;
+        Ok((record.network, real))
+    }
+
+    /// The steps that make networks real, one after the other.
+    pub(crate) fn create_plan(&mut self, networks: &[Network]) -> Result<Vec<Op>, EngineError> {
+        let mut plan = Vec::new();
+        for network in networks {
+            let seen = self.kernel().observe()?;
+            let steps = plan::create_network(network, &seen);
+            // What a network before it has done for the whole host is not done again.
+            plan.extend(steps.into_iter().filter(|op| !plan.contains(op)).collect::<Vec<_>>());
+        }
+        Ok(plan)
+    }
+
+    fn equip_default_network(&mut self, network: Network) -> Result<Network, EngineError> {
+        let network = self.choose_default_network(network)?;
+        self.store
+            .write(|records| Ok::<_, EngineError>(records.equip_network(&network)?))?;
+        Ok(network)
     }
 
     /// Chooses subnet and device of the default network.
-    fn equip_default_network(&mut self, mut network: Network) -> Result<Network, EngineError> {
+    fn choose_default_network(&mut self, mut network: Network) -> Result<Network, EngineError> {
         let device: zdocker_net::names::InterfaceName = DEFAULT_BRIDGE_DEVICE.parse()?;
-        let (seen, pools, birth) = (self.kernel().observe()?, self.pools()?, birth()?);
-        if seen.link(&device).is_some() {
-            return Err(SpecError::DeviceExists(device).into());
-        }
-        let bip = self.config.bip.clone();
-        self.store.write(|records| {
-            let networks: Vec<Network> = records.networks()?.into_iter().map(|record| record.network).collect();
-            let around = Surroundings {
-                networks: &networks,
-                seen: &seen,
-                pools: &pools,
-            };
-            let request = NetworkRequest {
-                // Any name that is free: only subnet and MTU of what comes out are used.
-                name: format!("default-{}", birth.id.short()),
-                subnets: bip.into_iter().collect(),
-                ipv4: true,
-                ..NetworkRequest::default()
-            };
-            let like = spec::create(&request, &around, birth)?;
-            network.pools = like.pools;
-            network.bridge = like.bridge.map(|bridge| BridgeDevice { name: device, ..bridge });
-            records.equip_network(&network)?;
-            Ok(network)
-        })
+        let request = NetworkRequest {
+            // Any name that is free: only subnet and MTU of what comes out are used.
+            name: format!("default-{}", network.id.short()),
+            subnets: self.config.bip.clone().into_iter().collect(),
+            options: vec![("bridge".to_owned(), device.to_string())],
+            ipv4: true,
+            ..NetworkRequest::default()
+        };
+        let like = self.plan_network(&request)?.network;
+        network.pools = like.pools;
+        network.bridge = like.bridge;
+        Ok(network)
     }
 }
 
 /// The networks and endpoints that are real in the boot `boot`.
-fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
+pub(crate) fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
     let networks = records.networks()?.into_iter().filter(|record| {
         record.state == State::Ready && record.boot.as_deref() == Some(boot) && !record.network.pools.is_empty()
     });

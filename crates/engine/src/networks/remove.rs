@@ -19,7 +19,6 @@ impl Engine {
     pub fn remove_network(&mut self, text: &str, dry_run: bool) -> Result<(Network, Vec<Op>), EngineError> {
         self.settle()?;
         let _lock = self.lock_networks()?;
-        let me = self.me;
         let network = self.store.write(|records| {
             let network = find(records, text)?.network;
             if network.is_built_in() {
@@ -27,7 +26,7 @@ impl Engine {
             }
             refuse_in_use(records, &network)?;
             if !dry_run {
-                records.set_network_state(&network.id, State::Removing, Some(me), None)?;
+                records.set_network_state(&network.id, State::Removing, None)?;
             }
             Ok(network)
         })?;
@@ -61,10 +60,12 @@ impl Engine {
     }
 
     /// Takes away networks that were being created or removed by a process that died. To be called with the networks'
-    /// lock held, so that nobody alive is at them.
+    /// lock held, so that nobody alive is at them. One that cannot be taken away is warned about.
     pub(super) fn finish_half_done_networks(&mut self) -> Result<(), EngineError> {
         for record in self.store.read(|records| records.half_done_networks())? {
-            self.take_network_away(&record.network)?;
+            if let Err(error) = self.take_network_away(&record.network) {
+                self.journal.warn(&error.to_string());
+            }
         }
         Ok(())
     }
@@ -80,18 +81,7 @@ impl Engine {
 
     fn take_network_away(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
         let plan = self.removal(network)?;
-        let failures = self.take_away(&plan);
-        if !failures.is_empty() {
-            let failures = failures
-                .iter()
-                .map(|f| format!("{}: {}", f.step, f.reason))
-                .collect::<Vec<_>>()
-                .join("; ");
-            return Err(EngineError::NotRemoved {
-                what: format!("network {:?}", network.name.as_str()),
-                failures,
-            });
-        }
+        self.take_away(&format!("network {:?}", network.name.as_str()), &plan)?;
         self.store
             .write(|records| Ok::<_, EngineError>(records.delete_network(&network.id)?))?;
         Ok(plan)

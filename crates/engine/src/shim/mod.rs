@@ -124,13 +124,17 @@ impl Launcher {
     }
 }
 
-/// The whole life of a shim process, whose standard input is the connection to its launcher. `on_end` is called once,
+/// The whole life of a shim process, whose standard input is the connection to its launcher. `on_start` is called when the
+/// container runs, before the launcher is told; if it fails, the container has not started. `on_end` is called once,
 /// when the container has ended, or its launcher died before it could start, and before attached clients are told.
-/// Call it first thing: descriptors that are open are closed. Neither it nor anything before may start threads.
+/// Call it first thing: descriptors that are open are closed. Nothing that is called here, or was before, may start threads.
 ///
 /// # Errors
 /// When the shim cannot do its work; the launcher knows if it can be told.
-pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
+pub fn main(
+    on_start: impl FnOnce(ProcessRef) -> Result<(), String>,
+    on_end: impl FnOnce(Outcome),
+) -> Result<(), ShimError> {
     let failed = |action| move |source| ShimError::Shim { action, source };
     let launcher = take_launcher().map_err(failed("connect"))?;
     let signals = become_shim().map_err(failed("set up"))?;
@@ -140,7 +144,7 @@ pub fn main(on_end: impl FnOnce(Outcome)) -> Result<(), ShimError> {
         return Ok(());
     };
     let mut runtime = runtime::of_container(&request.paths, request.runtime.as_deref());
-    let (init, mut server) = match start(&request, runtime.as_mut(), signals) {
+    let (init, mut server) = match start(&request, runtime.as_mut(), signals, on_start) {
         Ok(started) => started,
         Err(error) => {
             if protocol::send(&launcher, &Frame::Started(Err(error))).is_err() {
@@ -199,8 +203,12 @@ fn start(
     request: &StartRequest,
     runtime: &mut dyn Runtime,
     signals: SignalFd,
+    on_start: impl FnOnce(ProcessRef) -> Result<(), String>,
 ) -> Result<(ProcessRef, Server), RuntimeError> {
-    let result = try_start(request, runtime, signals);
+    let result = try_start(request, runtime, signals).and_then(|(init, server)| {
+        on_start(init).map_err(|reason| RuntimeError::failed("record", reason))?;
+        Ok((init, server))
+    });
     if result.is_err()
         && let Err(error) = runtime.delete()
     {

@@ -61,10 +61,13 @@ pub(crate) fn shim_command(paths: &ContainerPaths) -> Command {
 }
 
 fn be_shim(paths: &ContainerPaths) -> i32 {
-    shim::main(|outcome| {
-        rootfs::unmount(paths).unwrap();
-        fs::write(paths.state_dir().join("outcome"), format!("{outcome:?}")).unwrap();
-    })
+    shim::main(
+        |_| Ok(()),
+        |outcome| {
+            rootfs::unmount(paths).unwrap();
+            fs::write(paths.state_dir().join("outcome"), format!("{outcome:?}")).unwrap();
+        },
+    )
     .unwrap();
     0
 }

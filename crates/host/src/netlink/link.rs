@@ -151,6 +151,14 @@ pub(crate) fn configure_port(requests: &mut Requests, index: u32, hairpin: bool,
     })
 }
 
+/// Makes the interface a port of the bridge with the index `bridge`.
+pub(crate) fn set_master(requests: &mut Requests, index: u32, bridge: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.u32(IFLA_MASTER, bridge);
+    })
+}
+
 /// Keeps the kernel from giving the interface IPv6 addresses of its own.
 pub(crate) fn disable_generated_addresses(requests: &mut Requests, index: u32) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| {
@@ -177,6 +185,8 @@ pub(crate) fn delete(requests: &mut Requests, name: &InterfaceName) -> usize {
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) seen: SeenLink,
+    /// The index of the bridge that it is a port of.
+    pub(crate) master: Option<u32>,
     /// The IPv6 setting `accept_ra`, where the interface has IPv6.
     pub(crate) accept_ra: Option<u32>,
 }
@@ -203,6 +213,7 @@ impl Link {
                 mac: mac.and_then(|mac| MacAddress::try_from(mac).ok()),
                 mtu,
             },
+            master: attributes.value(IFLA_MASTER).and_then(u32_of),
             accept_ra: settings
                 .and_then(|all| all.get(4 * DEVCONF_ACCEPT_RA..))
                 .and_then(u32_of),

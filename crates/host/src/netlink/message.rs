@@ -268,6 +268,11 @@ pub(crate) fn u32_of(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
+/// The number in network byte order that `bytes` start with.
+pub(crate) fn be32_of(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
 /// A text up to its closing zero.
 pub(crate) fn text_of(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());

@@ -7,5 +7,5 @@ pub(crate) mod message;
 pub(crate) mod route;
 mod socket;
 
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

@@ -24,6 +24,7 @@ const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 /// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
 const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
@@ -50,12 +51,14 @@ pub(crate) struct Route {
     pub(crate) metric: u32,
     /// Whether packets that match no rule of policy routing take it.
     pub(crate) in_main_table: bool,
+    /// `RTN_UNICAST` and the like.
+    kind: u8,
 }
 
 impl Route {
     fn read(message: &Message<'_>) -> Option<Self> {
         let [family, prefix, _, _, table, _, _, kind] = *message.payload.first_chunk::<8>()?;
-        if message.kind != RTM_NEWROUTE || RTN_OF_THE_HOST.contains(&kind) {
+        if message.kind != RTM_NEWROUTE {
             return None;
         }
         let family = [Family::V4, Family::V6]
@@ -76,14 +79,27 @@ impl Route {
             index: attributes.value(RTA_OIF).and_then(u32_of).or(several),
             metric: attributes.value(RTA_PRIORITY).and_then(u32_of).unwrap_or(0),
             in_main_table: table == RT_TABLE_MAIN,
+            kind,
         })
     }
 }
 
-/// Every route of every table, but those to the host's own addresses.
-pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
+fn dump(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
     let dump = socket.dump(RTM_GETROUTE, |m| {
         m.raw(&[0; HEADER]);
     })?;
     Ok(dump.objects().filter_map(|message| Route::read(&message)).collect())
+}
+
+/// Every route of every table, but those to the host's own addresses.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Route>, NetlinkError> {
+    let mut routes = dump(socket)?;
+    routes.retain(|route| !RTN_OF_THE_HOST.contains(&route.kind));
+    Ok(routes)
+}
+
+/// What is this host itself: its addresses, and `127.0.0.0/8` (`fib daddr type local` of our rules).
+pub(crate) fn local(socket: &mut Socket) -> Result<Vec<Subnet>, NetlinkError> {
+    let routes = dump(socket)?.into_iter().filter(|route| route.kind == RTN_LOCAL);
+    Ok(routes.map(|route| route.destination).collect())
 }

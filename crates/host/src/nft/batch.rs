@@ -1,22 +1,24 @@
 //! Batches: the transactions of nftables (linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h).
 
-use nix::errno::Errno;
 use zdocker_net::firewall::{TABLE, Table};
 
 use crate::netlink::message::{Requests, Writer};
-use crate::netlink::{NetlinkError, Socket};
 
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
 pub(super) const NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
-const GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
+pub(super) const DELTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 2;
 pub(super) const NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
+pub(super) const GETCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 4;
 pub(super) const NEWRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 6;
 pub(super) const NEWSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 9;
 pub(super) const NEWSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 12;
 pub(super) const DELSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 14;
+
+/// Our tables.
+pub(crate) const ALL_TABLES: [Table; 2] = [Table::Inet, Table::Bridge];
 
 const NFPROTO_INET: u8 = 1;
 const NFPROTO_BRIDGE: u8 = 7;
@@ -54,21 +56,4 @@ pub(super) fn push(requests: &mut Requests, kind: u16, flags: u16, table: Table,
         m.text(NFTA_TABLE_NAME, TABLE);
         payload(m);
     });
-}
-
-/// Which of our tables are not loaded.
-pub(crate) fn missing_tables(socket: &mut Socket) -> Result<Vec<Table>, NetlinkError> {
-    const TABLES: [Table; 2] = [Table::Inet, Table::Bridge];
-    let mut requests = Requests::default();
-    for table in TABLES {
-        push(&mut requests, GETTABLE, 0, table, |_| {});
-    }
-    let mut missing = Vec::new();
-    for refusal in socket.exchange(requests, |_, _| {})? {
-        if refusal.errno != Errno::ENOENT {
-            return Err(NetlinkError::Refused(refusal));
-        }
-        missing.push(TABLES[refusal.position]);
-    }
-    Ok(missing)
 }

@@ -37,6 +37,14 @@ impl Verdict {
         }
     }
 
+    /// The chain that it leads to.
+    pub(super) fn goes_to(self) -> Option<&'static str> {
+        match self {
+            Verdict::Goto(chain) => Some(chain),
+            Verdict::Accept | Verdict::Drop | Verdict::Return => None,
+        }
+    }
+
     /// Writes the verdict as the data of a rule or of a map's element.
     pub(super) fn write(self, m: &mut Writer) {
         m.nested(NFTA_DATA_VERDICT, |m| {
@@ -153,6 +161,8 @@ pub(super) struct Rule {
     expressions: Writer,
     /// How many of the four-byte registers hold loaded fields.
     loaded: u32,
+    /// The chain that the rule's verdict leads to.
+    goes_to: Option<&'static str>,
 }
 
 impl Rule {
@@ -161,6 +171,11 @@ impl Rule {
             m.text(NFTA_EXPR_NAME, name).nested(NFTA_EXPR_DATA, data);
         });
         self
+    }
+
+    /// The chain that the rule's verdict leads to.
+    pub(super) fn goes_to(&self) -> Option<&'static str> {
+        self.goes_to
     }
 
     /// The expressions, as the attribute `NFTA_RULE_EXPRESSIONS` holds them.
@@ -212,10 +227,21 @@ impl Rule {
     /// Goes on if the flow's destination was changed (`IPS_DST_NAT`).
     pub(super) fn ct_status_dnat(self) -> Self {
         const IPS_DST_NAT: u32 = 1 << 5;
-        let masked = self.load(CT_STATUS).expression("bitwise", |m| {
+        self.load(CT_STATUS).has_bit(IPS_DST_NAT)
+    }
+
+    /// Goes on if the packet fits no flow (`NF_CT_STATE_INVALID_BIT`).
+    pub(super) fn ct_state_invalid(self) -> Self {
+        const INVALID: u32 = 1;
+        self.load(CT_STATE).has_bit(INVALID)
+    }
+
+    /// Goes on if the number that is loaded has this bit.
+    fn has_bit(self, bit: u32) -> Self {
+        let masked = self.expression("bitwise", |m| {
             m.be32(1, FIRST.number()).be32(2, FIRST.number()).be32(3, 4);
             m.nested(4, |m| {
-                m.attribute(NFTA_DATA_VALUE, &IPS_DST_NAT.to_ne_bytes());
+                m.attribute(NFTA_DATA_VALUE, &bit.to_ne_bytes());
             });
             m.nested(5, |m| {
                 m.attribute(NFTA_DATA_VALUE, &[0; 4]);
@@ -290,7 +316,8 @@ impl Rule {
         self.expression("masq", |_| {})
     }
 
-    pub(super) fn verdict(self, verdict: Verdict) -> Self {
+    pub(super) fn verdict(mut self, verdict: Verdict) -> Self {
+        self.goes_to = verdict.goes_to();
         self.expression("immediate", |m| {
             m.be32(1, NFT_REG_VERDICT).nested(2, |m| verdict.write(m));
         })

@@ -1,9 +1,9 @@
 //! Loading the fixed part of our firewall: [`super::table`] as one batch.
 
-use zdocker_net::firewall::Table;
+use zdocker_net::firewall::{Element, Table};
 
-use super::batch::{NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE, begin, end, push};
-use super::element::{NFTA_SET_ELEM_DATA, write_element, write_list};
+use super::batch::{DELTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE, begin, end, push};
+use super::element::{self, Change, NFTA_SET_ELEM_DATA, write_element, write_list};
 use super::expr::{NAMELESS_MAP, NAMELESS_SET, Rule};
 use super::table::{self, CT_STATE_BITS, Chain, Gives, IFNAME, INTEGER_16_BYTES, Nameless, Set, Type};
 use crate::netlink::message::{APPEND, CREATE, EXCL, Requests, Writer};
@@ -27,40 +27,35 @@ fn type_length(parts: &[Type]) -> u32 {
     }
 }
 
-/// A batch that loads the tables, which must not be there.
-pub(crate) fn load(tables: &[Table]) -> Requests {
+/// A batch that replaces the tables, where they are there, by new ones with these elements.
+pub(crate) fn replace(tables: &[Table], elements: &[Element]) -> Requests {
     let mut requests = Requests::default();
     begin(&mut requests);
     for table in tables {
-        push(&mut requests, NEWTABLE, CREATE | EXCL, *table, |_| {});
-        let (sets, nameless, chains) = match table {
-            Table::Inet => (
-                table::INET_SETS.as_slice(),
-                table::inet_nameless(),
-                table::inet_chains(),
-            ),
-            Table::Bridge => (
-                table::BRIDGE_SETS.as_slice(),
-                table::bridge_nameless(),
-                table::bridge_chains(),
-            ),
-        };
-        chains.iter().for_each(|chain| push_chain(&mut requests, *table, chain));
-        for (set, id) in sets.iter().zip(1..) {
-            push_set(&mut requests, *table, set, id);
-        }
-        nameless
-            .iter()
-            .for_each(|set| push_nameless(&mut requests, *table, set));
-        for chain in &chains {
-            chain
-                .rules
-                .iter()
-                .for_each(|rule| push_rule(&mut requests, *table, chain.name, rule));
-        }
+        // Created first, because deleting what is not there would be refused.
+        push(&mut requests, NEWTABLE, CREATE, *table, |_| {});
+        push(&mut requests, DELTABLE, 0, *table, |_| {});
+        push_table(&mut requests, *table);
     }
+    element::push_all(&mut requests, Change::Add, elements);
     end(&mut requests);
     requests
+}
+
+fn push_table(requests: &mut Requests, table: Table) {
+    push(requests, NEWTABLE, CREATE | EXCL, table, |_| {});
+    let (sets, nameless, chains) = (table::sets(table), table::nameless(table), table::chains(table));
+    chains.iter().for_each(|chain| push_chain(requests, table, chain));
+    for (set, id) in sets.iter().zip(1..) {
+        push_set(requests, table, set, id);
+    }
+    nameless.iter().for_each(|set| push_nameless(requests, table, set));
+    for chain in &chains {
+        chain
+            .rules
+            .iter()
+            .for_each(|rule| push_rule(requests, table, chain.name, rule));
+    }
 }
 
 fn push_chain(requests: &mut Requests, table: Table, chain: &Chain) {

@@ -5,3 +5,4 @@ pub(crate) mod element;
 mod expr;
 pub(crate) mod load;
 mod table;
+pub(crate) mod whole;

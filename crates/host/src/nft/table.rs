@@ -3,7 +3,7 @@
 //! What they mean is told by [`zdocker_net::firewall::RULESET`], which is the same in nft's language; a test compares
 //! what the two load. Chains stand before the rules that go to them.
 
-use zdocker_net::firewall::PORT_PREFIX;
+use zdocker_net::firewall::{PORT_PREFIX, Table};
 use zdocker_net::subnet::Family;
 
 use super::expr::*;
@@ -64,7 +64,7 @@ const fn map(name: &'static str, key: &'static [Type], gives: Gives) -> Set {
     }
 }
 
-pub(super) const INET_SETS: [Set; 11] = [
+const INET_SETS: [Set; 11] = [
     map(
         "pub4",
         &[IPV4_ADDR, INET_PROTO, INET_SERVICE],
@@ -94,7 +94,7 @@ pub(super) const INET_SETS: [Set; 11] = [
     map("links", &[IFNAME, IFNAME], Gives::Verdict),
 ];
 
-pub(super) const BRIDGE_SETS: [Set; 3] = [
+const BRIDGE_SETS: [Set; 3] = [
     set("pins4", &[IFNAME, ETHER_ADDR, IPV4_ADDR]),
     set("pins6", &[IFNAME, ETHER_ADDR, IPV6_ADDR]),
     set("targets6", &[IFNAME, INTEGER_16_BYTES]),
@@ -159,16 +159,14 @@ const ROUTER_MESSAGES: u32 = 102;
 const GUARD_MAP: u32 = 103;
 
 /// Bits of `ct state` (`NF_CT_STATE_BIT`, linux/netfilter/nf_conntrack_common.h).
-const INVALID: u32 = 1;
 const ESTABLISHED: u32 = 2;
 const RELATED: u32 = 4;
 
-pub(super) fn inet_nameless() -> Vec<Nameless> {
+fn inet_nameless() -> Vec<Nameless> {
     let of_state = |state: u32, verdict| (state.to_ne_bytes().to_vec(), Some(verdict));
     let elements = vec![
         of_state(ESTABLISHED, Verdict::Accept),
         of_state(RELATED, Verdict::Accept),
-        of_state(INVALID, Verdict::Drop),
     ];
     vec![Nameless {
         id: CT_STATE_MAP,
@@ -177,7 +175,7 @@ pub(super) fn inet_nameless() -> Vec<Nameless> {
     }]
 }
 
-pub(super) fn bridge_nameless() -> Vec<Nameless> {
+fn bridge_nameless() -> Vec<Nameless> {
     let of_type = |ether_type: [u8; 2], chain| (ether_type.to_vec(), Some(Verdict::Goto(chain)));
     let guards = vec![
         of_type(ETHERTYPE_ARP, "guard_arp"),
@@ -199,11 +197,46 @@ pub(super) fn bridge_nameless() -> Vec<Nameless> {
     ]
 }
 
+/// The named sets and maps of a table.
+pub(super) fn sets(table: Table) -> &'static [Set] {
+    match table {
+        Table::Inet => &INET_SETS,
+        Table::Bridge => &BRIDGE_SETS,
+    }
+}
+
+/// The sets and maps that the rules of a table spell out.
+pub(super) fn nameless(table: Table) -> Vec<Nameless> {
+    match table {
+        Table::Inet => inet_nameless(),
+        Table::Bridge => bridge_nameless(),
+    }
+}
+
+/// The chains of a table.
+pub(super) fn chains(table: Table) -> Vec<Chain> {
+    match table {
+        Table::Inet => inet_chains(),
+        Table::Bridge => bridge_chains(),
+    }
+}
+
+/// How many rules each chain of a table has and, as the kernel counts them together, how many places lead to it.
+pub(super) fn uses(table: Table) -> Vec<(&'static str, u32)> {
+    let (chains, nameless) = (chains(table), nameless(table));
+    let by_rules = chains.iter().flat_map(|chain| &chain.rules).filter_map(Rule::goes_to);
+    let elements = nameless.iter().flat_map(|set| &set.elements);
+    let by_maps = elements.filter_map(|(_, verdict)| verdict.and_then(Verdict::goes_to));
+    let ways: Vec<&str> = by_rules.chain(by_maps).collect();
+    let uses = |chain: &Chain| chain.rules.len() + ways.iter().filter(|name| **name == chain.name).count();
+    chains.iter().map(|chain| (chain.name, uses(chain) as u32)).collect()
+}
+
 fn rule() -> Rule {
     Rule::default()
 }
 
-pub(super) fn inet_chains() -> Vec<Chain> {
+fn inet_chains() -> Vec<Chain> {
     let dnat = |rule: Rule, map, family| rule.load(L4PROTO).load(TH_DPORT).dnat_to(map, family);
     let to_this_host = || {
         rule()
@@ -270,6 +303,16 @@ pub(super) fn inet_chains() -> Vec<Chain> {
             Some(("filter", FORWARD, FILTER)),
             [
                 rule().load(CT_STATE).verdict_of_nameless(CT_STATE_MAP),
+                rule()
+                    .load(IIFNAME)
+                    .in_set("bridges")
+                    .ct_state_invalid()
+                    .verdict(Verdict::Drop),
+                rule()
+                    .load(OIFNAME)
+                    .in_set("bridges")
+                    .ct_state_invalid()
+                    .verdict(Verdict::Drop),
                 rule().load(IIFNAME).load(OIFNAME).verdict_of("links"),
                 rule().load(IIFNAME).in_set("internal").verdict(Verdict::Drop),
                 rule().load(OIFNAME).in_set("internal").verdict(Verdict::Drop),
@@ -284,7 +327,7 @@ pub(super) fn inet_chains() -> Vec<Chain> {
     ]
 }
 
-pub(super) fn bridge_chains() -> Vec<Chain> {
+fn bridge_chains() -> Vec<Chain> {
     let from_port = |rule: Rule, port: u16| {
         rule.load(L4PROTO)
             .equals(&UDP)

@@ -6,7 +6,7 @@ use zdocker_net::names::{Id, Name};
 
 use crate::process::ProcessId;
 
-use super::{Records, StoreError, owner_columns, read_owner};
+use super::{Records, State, StoreError, owner_columns, read_owner};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,17 @@ pub struct ContainerRecord {
     pub finished: Option<UnixNanos>,
     /// The exit status of its last run.
     pub exit_status: Option<i32>,
+}
+
+/// Who takes a container down.
+#[derive(Debug)]
+pub enum Claim {
+    /// Whoever asked; the record as it was.
+    Ours(Box<ContainerRecord>),
+    /// Somebody else, or nobody any more; the record as it is.
+    Held(Box<ContainerRecord>),
+    /// Nobody: it is gone.
+    Gone,
 }
 
 /// A container that is not recorded yet.
@@ -226,18 +237,26 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// Makes `owner` the one that is at a container. `false`, and nothing changed, if somebody else than `expected` is by now.
+    /// Makes `me` the one that takes a container down, if its record, as it is at this moment, `may_be` taken. What its
+    /// endpoints hold stays theirs until they are deleted.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn claim_container(&self, id: &Id, expected: Option<ProcessId>, owner: ProcessId) -> Result<bool, StoreError> {
-        let ((pid, start), (old_pid, old_start)) = (owner_columns(Some(owner)), owner_columns(expected));
-        let changed = self.transaction.execute(
-            "UPDATE containers SET owner_pid = ?2, owner_start = ?3
-             WHERE id = ?1 AND owner_pid IS ?4 AND owner_start IS ?5",
-            params![id.as_str(), pid, start, old_pid, old_start],
-        )?;
-        Ok(changed == 1)
+    pub fn claim_container(
+        &self,
+        id: &Id,
+        me: ProcessId,
+        may_be: impl FnOnce(&ContainerRecord) -> bool,
+    ) -> Result<Claim, StoreError> {
+        let Some(record) = self.container(id)? else {
+            return Ok(Claim::Gone);
+        };
+        if !may_be(&record) {
+            return Ok(Claim::Held(Box::new(record)));
+        }
+        self.set_container_state(id, record.state, Some(me))?;
+        self.set_endpoints_state(id, State::Removing, Some(me))?;
+        Ok(Claim::Ours(Box::new(record)))
     }
 
     /// Records that a container's first process runs under `shim`, unless it has ended meanwhile.

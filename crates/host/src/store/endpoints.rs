@@ -73,17 +73,6 @@ impl Records<'_> {
         self.select_endpoints("boot = ?1", boot)
     }
 
-    /// The number of endpoints that a network has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn count_endpoints(&self, network: &Id) -> Result<u32, StoreError> {
-        let query = "SELECT count(*) FROM endpoints WHERE network = ?1";
-        Ok(self
-            .transaction
-            .query_row(query, [network.as_str()], |row| row.get(0))?)
-    }
-
     /// Records an endpoint that `owner` is about to plug in. Its leases and ports may be recorded before it, in the same
     /// transaction.
     ///

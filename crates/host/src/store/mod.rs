@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ mod leases;
 mod networks;
 mod ports;
 
-pub use containers::{ContainerRecord, ContainerState, NewContainer};
+pub use containers::{Claim, ContainerRecord, ContainerState, NewContainer};
 pub use endpoints::EndpointRecord;
 pub use leases::{AddressError, Lease, Usage};
 pub use networks::NetworkRecord;
@@ -120,7 +121,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the directory cannot be made, or the database not be read.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(root).map_err(|source| StoreError::Open {
+        private_dir(root).map_err(|source| StoreError::Open {
             path: root.to_owned(),
             source,
         })?;
@@ -196,6 +197,16 @@ impl Store {
         Ok(value)
     }
 
+    /// Does `change` and takes it back: what it gives is what it would give.
+    ///
+    /// # Errors
+    /// Those of `change`, and [`StoreError`].
+    pub fn rehearse<T, E: From<StoreError>>(&mut self, change: impl FnOnce(&Records) -> Result<T, E>) -> Result<T, E> {
+        let _lock = self.lock()?;
+        // A transaction that is not committed is rolled back when it goes.
+        self.read(change)
+    }
+
     /// Reads the records as they are at one moment.
     ///
     /// # Errors
@@ -206,6 +217,19 @@ impl Store {
         };
         look(&records)
     }
+}
+
+/// Makes a directory that only root looks into, also if it was there and open to others: containers' secrets are below it.
+///
+/// # Errors
+/// When it cannot be made or closed to others.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 fn version(connection: &Connection) -> Result<usize, StoreError> {

@@ -4,9 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use zdocker_net::model::{Network, UnixNanos};
 use zdocker_net::names::Id;
 
-use crate::process::ProcessId;
-
-use super::{Records, State, StoreError, from_json, owner_columns, read_owner, to_json};
+use super::{Records, State, StoreError, from_json, to_json};
 
 /// A network with the state of its record.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,31 +13,23 @@ pub struct NetworkRecord {
     pub network: Network,
     /// Whether it is real.
     pub state: State,
-    /// Who is at it, unless it is ready.
-    pub owner: Option<ProcessId>,
     /// The boot for which it was made real.
     pub boot: Option<String>,
 }
 
-const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM networks";
+const SELECT: &str = "SELECT spec, state, boot FROM networks";
 
 /// A row before its JSON is read.
-type Raw = (String, String, Option<ProcessId>, Option<String>);
+type Raw = (String, String, Option<String>);
 
 fn raw(row: &Row) -> rusqlite::Result<Raw> {
-    Ok((
-        row.get("spec")?,
-        row.get("state")?,
-        read_owner(row, "owner_pid", "owner_start")?,
-        row.get("boot")?,
-    ))
+    Ok((row.get("spec")?, row.get("state")?, row.get("boot")?))
 }
 
-fn record((spec, state, owner, boot): Raw) -> Result<NetworkRecord, StoreError> {
+fn record((spec, state, boot): Raw) -> Result<NetworkRecord, StoreError> {
     Ok(NetworkRecord {
         network: from_json("network", &spec)?,
         state: State::read(&state),
-        owner,
         boot,
     })
 }
@@ -99,18 +89,11 @@ impl Records<'_> {
     ///
     /// # Errors
     /// [`StoreError`], also when its name or a subnet is taken.
-    pub fn insert_network(&self, network: &Network, state: State, owner: Option<ProcessId>) -> Result<(), StoreError> {
-        let (pid, start) = owner_columns(owner);
+    pub fn insert_network(&self, network: &Network, state: State) -> Result<(), StoreError> {
+        let (id, name, spec) = (network.id.as_str(), network.name.as_str(), to_json("network", network)?);
         self.transaction.execute(
-            "INSERT INTO networks (id, name, spec, state, owner_pid, owner_start) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                network.id.as_str(),
-                network.name.as_str(),
-                to_json("network", network)?,
-                state.as_str(),
-                pid,
-                start
-            ],
+            "INSERT INTO networks (id, name, spec, state) VALUES (?1, ?2, ?3, ?4)",
+            params![id, name, spec, state.as_str()],
         )?;
         self.insert_pools(network)
     }
@@ -135,21 +118,14 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// Changes a network's state and says who is at it; `boot` when it was made real.
+    /// Changes a network's state; `boot` when it was made real.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_network_state(
-        &self,
-        id: &Id,
-        state: State,
-        owner: Option<ProcessId>,
-        boot: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let (pid, start) = owner_columns(owner);
+    pub fn set_network_state(&self, id: &Id, state: State, boot: Option<&str>) -> Result<(), StoreError> {
         self.transaction.execute(
-            "UPDATE networks SET state = ?2, owner_pid = ?3, owner_start = ?4, boot = coalesce(?5, boot) WHERE id = ?1",
-            params![id.as_str(), state.as_str(), pid, start, boot],
+            "UPDATE networks SET state = ?2, boot = coalesce(?3, boot) WHERE id = ?1",
+            params![id.as_str(), state.as_str(), boot],
         )?;
         Ok(())
     }

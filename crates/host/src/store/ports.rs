@@ -1,6 +1,6 @@
 //! Published ports' records: who holds which port of the host.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 use zdocker_net::names::Id;
 use zdocker_net::ports::PublishedPort;
 
@@ -28,20 +28,30 @@ impl Records<'_> {
         }
     }
 
-    /// The container that holds the host port of `port`, at whatever address: within a transaction that is about to publish
-    /// several ports, perhaps the one whose endpoint is not recorded yet.
+    /// The container whose published port overlaps `port`: within a transaction that is about to publish several ports, none
+    /// if it is a port of the endpoint that is not recorded yet.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn port_holder(&self, port: &PublishedPort) -> Result<Option<Id>, StoreError> {
-        let query = "SELECT container FROM ports LEFT JOIN endpoints ON endpoints.id = ports.endpoint
-                     WHERE protocol = ?1 AND port = ?2";
-        let found: Option<Option<String>> = self
-            .transaction
-            .query_row(query, params![port.protocol.to_string(), port.host_port], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        Ok(found.flatten().map(Id::from))
+        let mut statement = self.transaction.prepare(
+            "SELECT address, container FROM ports LEFT JOIN endpoints ON endpoints.id = ports.endpoint
+             WHERE protocol = ?1 AND port = ?2",
+        )?;
+        let rows = statement.query_map(params![port.protocol.to_string(), port.host_port], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+        })?;
+        for row in rows {
+            let (address, container) = row?;
+            // Every address of both families is written as a star, which is no address.
+            let other = PublishedPort {
+                host_ip: address.parse().ok(),
+                ..*port
+            };
+            if other.conflicts_with(port) {
+                return Ok(container.map(Id::from));
+            }
+        }
+        Ok(None)
     }
 }

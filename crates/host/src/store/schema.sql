@@ -7,16 +7,14 @@ CREATE TABLE facts (
     value TEXT NOT NULL
 ) STRICT;
 
--- `state` and `owner_*` keep concurrent commands apart: no lock is held across kernel work, but whoever meets the half-done
--- record of a dead process finishes or undoes it. `boot` is the boot for which the network was made real.
+-- Networks are made real and taken away by one process at a time, under a file lock: one that is half done while somebody
+-- holds the lock is a dead process's. `boot` is the boot for which the network was made real.
 CREATE TABLE networks (
-    id          TEXT PRIMARY KEY,
-    name        TEXT NOT NULL UNIQUE,
-    spec        TEXT NOT NULL,
-    state       TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'removing')),
-    owner_pid   INTEGER,
-    owner_start INTEGER,
-    boot        TEXT
+    id    TEXT PRIMARY KEY,
+    name  TEXT NOT NULL UNIQUE,
+    spec  TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'removing')),
+    boot  TEXT
 ) STRICT;
 CREATE INDEX networks_half_done ON networks (state) WHERE state <> 'ready';
 
@@ -45,7 +43,9 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX leases_by_holder ON leases (holder);
 
--- `container` is no reference: other engines plug in containers that only they know.
+-- `state` and `owner_*` keep concurrent commands apart: no lock is held across kernel work, but whoever meets the half-done
+-- record of a dead process finishes or undoes it. `container` is no reference: other engines plug in containers that only
+-- they know.
 CREATE TABLE endpoints (
     id          TEXT PRIMARY KEY,
     network     TEXT NOT NULL REFERENCES networks ON DELETE RESTRICT,

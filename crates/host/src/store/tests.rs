@@ -70,26 +70,21 @@ fn with_store(test: impl FnOnce(&mut Store)) {
 fn a_network_is_recorded_found_and_forgotten() {
     with_store(|store| {
         let made = network("web", "10.1.0.0/24");
+        store.write(|r| r.insert_network(&made, State::Creating)).unwrap();
         store
-            .write(|r| r.insert_network(&made, State::Creating, Some(OWNER)))
-            .unwrap();
-        store
-            .write(|r| r.set_network_state(&made.id, State::Ready, None, Some("boot")))
+            .write(|r| r.set_network_state(&made.id, State::Ready, Some("boot")))
             .unwrap();
         for text in ["web", made.id.as_str(), made.id.short()] {
             let found = store.read(|r| r.find_networks(text)).unwrap();
             assert_eq!(found.len(), 1, "{text}");
-            assert_eq!(
-                (&found[0].network, found[0].state, found[0].owner),
-                (&made, State::Ready, None)
-            );
+            assert_eq!((&found[0].network, found[0].state), (&made, State::Ready));
         }
         assert!(store.read(|r| r.find_networks("")).unwrap().is_empty());
         store.write(|r| r.delete_network(&made.id)).unwrap();
         assert!(store.read(|r| r.networks()).unwrap().is_empty());
         // Its subnet is free again.
         store
-            .write(|r| r.insert_network(&network("other", "10.1.0.0/24"), State::Creating, None))
+            .write(|r| r.insert_network(&network("other", "10.1.0.0/24"), State::Creating))
             .unwrap();
     });
 }
@@ -98,9 +93,9 @@ fn a_network_is_recorded_found_and_forgotten() {
 fn the_schema_itself_refuses_a_second_owner() {
     with_store(|store| {
         let first = network("web", "10.1.0.0/24");
-        store.write(|r| r.insert_network(&first, State::Ready, None)).unwrap();
-        let same_name = store.write(|r| r.insert_network(&network("web", "10.2.0.0/24"), State::Ready, None));
-        let same_subnet = store.write(|r| r.insert_network(&network("db", "10.1.0.0/24"), State::Ready, None));
+        store.write(|r| r.insert_network(&first, State::Ready)).unwrap();
+        let same_name = store.write(|r| r.insert_network(&network("web", "10.2.0.0/24"), State::Ready));
+        let same_subnet = store.write(|r| r.insert_network(&network("db", "10.1.0.0/24"), State::Ready));
         assert!(same_name.is_err() && same_subnet.is_err());
         assert_eq!(store.read(|r| r.networks()).unwrap().len(), 1);
     });
@@ -112,7 +107,7 @@ fn addresses_are_leased_once_and_come_back() {
         let web = network("web", "10.1.0.0/29");
         let plugged = endpoint(&web);
         let subnet = web.pools[0].subnet;
-        store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+        store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
         store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
         let mut lease = |asked: Option<&str>| {
             let asked = asked.map(|a| a.parse().unwrap());
@@ -148,12 +143,12 @@ fn addresses_are_leased_once_and_come_back() {
 fn a_network_with_endpoints_is_not_forgotten() {
     with_store(|store| {
         let web = network("web", "10.1.0.0/24");
-        store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+        store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
         store
             .write(|r| r.insert_endpoint(&endpoint(&web), OWNER, "boot"))
             .unwrap();
         assert!(store.write(|r| r.delete_network(&web.id)).is_err());
-        assert_eq!(store.read(|r| r.count_endpoints(&web.id)).unwrap(), 1);
+        assert_eq!(store.read(|r| r.endpoints_of_network(&web.id)).unwrap().len(), 1);
     });
 }
 
@@ -173,7 +168,7 @@ fn overlapping_ports_are_refused_as_the_model_says() {
             with_store(|store| {
                 let web = network("web", "10.1.0.0/24");
                 let plugged = endpoint(&web);
-                store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+                store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
                 store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
                 let (a, b) = (port(first, 80), port(second, 80));
                 assert!(store.write(|r| r.insert_port(&plugged.id, &a)).unwrap());
@@ -242,7 +237,7 @@ fn containers_come_go_and_keep_their_names_to_themselves() {
 fn a_failed_change_changes_nothing() {
     with_store(|store| {
         let failed: Result<(), StoreError> = store.write(|r| {
-            r.insert_network(&network("web", "10.1.0.0/24"), State::Ready, None)?;
+            r.insert_network(&network("web", "10.1.0.0/24"), State::Ready)?;
             Err(rusqlite::Error::InvalidQuery.into())
         });
         assert!(failed.is_err());
@@ -270,7 +265,7 @@ fn writers_in_many_threads_queue_up() {
     let subnet = web.pools[0].subnet;
     let plugged = endpoint(&web);
     let mut store = Store::open(root.path()).unwrap();
-    store.write(|r| r.insert_network(&web, State::Ready, None)).unwrap();
+    store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
     store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {

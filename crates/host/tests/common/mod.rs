@@ -15,7 +15,7 @@ use serde_json::Value;
 use zdocker_net::firewall::{endpoint_elements, network_elements};
 use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool};
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
-use zdocker_net::op::{NamespacePath, Op, Place};
+use zdocker_net::op::{HostPort, NamespacePath, Op, Place};
 use zdocker_net::ports::PublishedPort;
 use zdocker_net::subnet::{Family, Subnet};
 
@@ -284,12 +284,16 @@ pub(crate) fn namespace_path(directory: &Path, endpoint: &Endpoint) -> Namespace
     NamespacePath(directory.join(endpoint.host_interface.as_str()).display().to_string())
 }
 
-fn udp_ports(endpoint: &Endpoint) -> Vec<u16> {
+fn udp_ports(endpoint: &Endpoint) -> Vec<HostPort> {
     let udp = endpoint
         .ports
         .iter()
         .filter(|port| port.protocol == zdocker_net::ports::Protocol::Udp);
-    udp.map(|port| port.host_port).collect()
+    let host_port = |port: &PublishedPort| HostPort {
+        address: port.bound_address(),
+        port: port.host_port,
+    };
+    udp.map(host_port).collect()
 }
 
 pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -> Vec<Op> {

@@ -3,14 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use zdocker_engine::containers::spec::Mount;
 use zdocker_engine::signals::Signal;
 use zdocker_net::names::MacAddress;
 use zdocker_net::ports::PortRequest;
 
+/// As with Docker, `-h` is the host name here.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct RunArgs {
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
     /// Keep standard input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -27,7 +32,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Host name in the container
-    #[arg(long)]
+    #[arg(short = 'h', long)]
     pub(crate) hostname: Option<String>,
     /// Environment variable; without a value, the caller's
     #[arg(short, long, value_name = "NAME[=VALUE]")]

@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use zdocker_engine::containers::{Launch, RunRequest, Started};
 use zdocker_engine::shim::attach::AttachEnd;
 use zdocker_engine::shim::protocol::Streams;
 use zdocker_engine::shim::{self, Outcome};
+use zdocker_engine::signals::ProcessRef;
 use zdocker_engine::terminal::WindowSize;
 use zdocker_net::attach::AttachRequest;
 
@@ -35,14 +36,7 @@ pub(super) fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode> {
         streams: (!request.detach).then_some(streams),
         window: if request.tty { WindowSize::of_caller() } else { None },
     };
-    let Started {
-        id,
-        attachment,
-        warnings,
-    } = engine.run(&request, launch)?;
-    for warning in warnings {
-        output::note(&format!("zdocker: warning: {warning}"));
-    }
+    let Started { id, attachment } = engine.run(&request, launch)?;
     // The records are of no more use here, and a foreground container may run for long.
     drop(engine);
     let Some(attachment) = attachment else {
@@ -97,19 +91,23 @@ fn shim_command(global: &GlobalArgs) -> Result<Command> {
 }
 
 pub(super) fn shim(global: &GlobalArgs, args: &ShimArgs) -> Result<ExitCode> {
-    shim::main(|outcome| {
-        let ended = engine(global).and_then(|mut engine| {
-            match outcome {
-                Outcome::Exited(status) => engine.container_exited(&args.container, status.code)?,
-                Outcome::Abandoned => engine.container_abandoned(&args.container)?,
-            }
-            Ok(())
+    let id = &args.container;
+    let started = |process: ProcessRef| {
+        let recorded = engine(global).and_then(|mut engine| Ok(engine.container_started(id, process.into())?));
+        recorded.map_err(|error| error.to_string())
+    };
+    let ended = |outcome| {
+        let taken_down = engine(global).and_then(|mut engine| {
+            Ok(match outcome {
+                Outcome::Exited(status) => engine.container_exited(id, status.code)?,
+                Outcome::Abandoned => engine.container_abandoned(id)?,
+            })
         });
         // What is left is in the records, for a later command; this goes to the shim's log.
-        if let Err(error) = ended {
+        if let Err(error) = taken_down {
             output::complain(&error);
         }
-    })
-    .context("the container's shim failed")?;
+    };
+    shim::main(started, ended)?;
     Ok(ExitCode::SUCCESS)
 }

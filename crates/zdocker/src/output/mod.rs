@@ -34,7 +34,14 @@ pub(crate) fn confirm(consequence: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Writes why something failed.
+/// Writes why something failed. Errors of the engine tell their causes themselves.
 pub(crate) fn complain(error: &anyhow::Error) {
-    note(&format!("zdocker: {error:#}"));
+    note(&format!("zdocker: {error}"));
+}
+
+/// Whether an error only says that nobody reads our output any more.
+pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -361,6 +361,75 @@ fn a_bridge_that_somebody_deleted_is_mended() {
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "c");
 }
 
+/// What `check` says, and nothing after a repair.
+fn is_found_and_mended(host: &Host, finding: &str) {
+    let found = host.z("system check").stdout + &host.z("system check").stderr;
+    assert!(found.contains(finding), "{found}");
+    host.z("system check --repair").ok();
+    let found = host.z("system check").ok();
+    assert!(!found.stdout.contains(finding), "{}", found.stdout);
+}
+
+#[test]
+fn running_containers_are_put_back_into_a_bridge_that_is_made_anew() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let web = host.run("web", "--net n -p 8080:80");
+    let _server = Server::start(&web.net, "web", 80);
+    let from_outside = || reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server;
+    assert_eq!(from_outside(), "web");
+    // The next container makes the bridge anew.
+    host.net.ip("link del dev n");
+    let other = host.run("other", "--net n");
+    assert_eq!(from_outside(), "web");
+    assert_eq!(reaches(&other.net, Proto::Tcp, (web.v4(), 80)).server, "web");
+    // By hairpin.
+    assert_eq!(reaches(&web.net, Proto::Tcp, (ip(HOST_V4), 8080)).server, "web");
+
+    host.net.ip("link del dev n");
+    host.net.nft("flush ruleset");
+    host.z("run --rm --net bridge --rootfs / true").ok();
+    host.z("run --rm --net n --rootfs / true").ok();
+    assert_eq!(from_outside(), "web");
+
+    host.net.ip("link del dev n");
+    is_found_and_mended(&host, "lost its bridge");
+    assert_eq!(from_outside(), "web");
+
+    let ports = host.net.ip_json(&["link", "show", "master", "n"]);
+    let port = |number: usize| ports[number]["ifname"].as_str().unwrap().to_owned();
+    host.net.ip(&format!("link set dev {} nomaster", port(0)));
+    host.net.ip(&format!("link set dev {} nomaster", port(1)));
+    is_found_and_mended(&host, "web is unplugged from the bridge of network n");
+    assert_eq!(from_outside(), "web");
+    host.net.ip(&format!("link del dev {}", port(0)));
+    host.net.ip(&format!("link del dev {}", port(1)));
+    is_found_and_mended(&host, "web has lost its interface to network n");
+    assert_eq!(from_outside(), "web");
+}
+
+#[test]
+fn rules_that_somebody_flushed_are_mended_by_whoever_comes_next() {
+    let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    let c = host.run("c", "--net n -p 8080:80");
+    let _server = Server::start(&c.net, "c", 80);
+    let from_outside = || reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server;
+    for (flush, next) in [
+        ("flush chain inet zdocker prerouting", "network create m"),
+        ("flush table inet zdocker", "run --rm --net n --rootfs / true"),
+        ("flush ruleset", "network create o"),
+        ("delete table inet zdocker", "run --rm --net n --rootfs / true"),
+    ] {
+        host.net.nft(flush);
+        host.z(next).ok();
+        assert_eq!(from_outside(), "c", "{flush}");
+    }
+    host.net.nft("flush chain inet zdocker publish");
+    is_found_and_mended(&host, "lost its firewall rules");
+    assert_eq!(from_outside(), "c");
+}
+
 #[test]
 fn a_firewall_that_somebody_flushed_is_mended() {
     let host = Host::new();

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod aftermath;
 mod bad_input;
 mod clean;
 mod concurrent;

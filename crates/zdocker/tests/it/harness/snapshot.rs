@@ -28,10 +28,22 @@ impl Snapshot {
         let settled = within(SETTLING, || {
             thread::sleep(Duration::from_millis(30));
             let earlier = mem::replace(&mut seen, Snapshot::look(host));
-            earlier == seen
+            earlier == seen && seen.is_at_rest()
         });
         assert!(settled, "the host does not come to rest");
         seen
+    }
+
+    /// Whether every endpoint's interface has its addresses pinned: one that has not is about to be reaped.
+    fn is_at_rest(&self) -> bool {
+        let ports = self
+            .0
+            .iter()
+            .filter_map(|line| line.strip_prefix("link zdv")?.split(' ').next());
+        ports.into_iter().all(|port| {
+            let pinned = |line: &String| line.contains("pins") && line.contains(port);
+            self.0.iter().any(pinned)
+        })
     }
 
     fn look(host: &Host) -> Self {
