@@ -46,7 +46,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
     // One endpoint holds what was leased before, another what comes and goes.
     let (resident, guest) = (Id::new([1; 32]), Id::new([2; 32]));
     store.write(|records| -> Result<()> {
-        records.insert_network(&network, State::Ready, None)?;
+        records.insert_network(&network, State::Ready)?;
         for random in [[1; 32], [2; 32]] {
             for wish in &wishes {
                 records.insert_endpoint(&attach::endpoint(&network, &guest, wish, random)?, me, "none")?;

@@ -116,7 +116,7 @@ impl Scene {
             let network = network(number, &subnets)?;
             scene
                 .store
-                .write(|records| records.insert_network(&network, State::Ready, None))?;
+                .write(|records| records.insert_network(&network, State::Ready))?;
             let seen = scene.kernel.observe()?;
             apply(&mut scene.kernel, &plan::create_network(&network, &seen))?;
             scene.networks.push(network);

@@ -88,13 +88,12 @@ pub(super) fn endpoints(results: &mut Results, helper: &Helper) {
     let [_, one_port, ..] = CASES else { return };
     let both = [&format!("--pause={PAUSE}"), "--ipv6"];
     attach_and_detach(results, helper, one_port, "one port, IPv4 and IPv6", &both);
-    attach_and_detach(
-        results,
-        helper,
-        one_port,
-        "one port, straight after the one before",
-        &[],
-    );
+    for (words, options) in [
+        ("one port, many in a row", &["--in-a-row"][..]),
+        ("one port, straight after the one before", &[]),
+    ] {
+        attach_and_detach(results, helper, one_port, words, options);
+    }
 }
 
 fn attach_and_detach(results: &mut Results, helper: &Helper, case: &Case, words: &str, more: &[&str]) {
