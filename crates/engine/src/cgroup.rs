@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::sys::signal::{SigSet, SigmaskHow};
+
 /// Where control groups are mounted (cgroups(7)).
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -27,7 +29,17 @@ pub(crate) fn expect_a_move() {
             .open(file)
             .and_then(|mut file| file.write_all(b"0"))
     };
-    drop(thread::Builder::new().name("expect-a-move".to_owned()).spawn(warm_up));
+    without_signals(|| drop(thread::Builder::new().name("expect-a-move".to_owned()).spawn(warm_up)));
+}
+
+/// Does `start` with all signals blocked, which a thread that it starts inherits: signals to the process then always go to the
+/// calling thread, which knows what to do with them.
+fn without_signals(start: impl FnOnce()) {
+    if let Ok(before) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK) {
+        start();
+        // It was the mask a moment ago, so it is a valid one.
+        let _ = before.thread_set_mask();
+    }
 }
 
 /// The `cgroup.procs` of the group that `text` (`/proc/self/cgroup`) says we are in: of cgroup2's hierarchy if it is the
@@ -44,6 +56,8 @@ fn own_processes_file(text: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::Signal;
+
     use super::*;
 
     fn check(text: &str, expected: Option<&str>) {
@@ -62,5 +76,17 @@ mod tests {
         );
         check("0::/\n", Some("/sys/fs/cgroup/cgroup.procs"));
         check("", None);
+    }
+
+    #[test]
+    fn a_thread_takes_no_signals_from_the_one_that_starts_it() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let mut thread = None;
+        without_signals(|| thread = Some(thread::spawn(SigSet::thread_get_mask)));
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+        let mask = thread.unwrap().join().unwrap().unwrap();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGWINCH, Signal::SIGCHLD] {
+            assert!(mask.contains(signal), "{signal}");
+        }
     }
 }

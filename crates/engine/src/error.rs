@@ -74,6 +74,10 @@ pub enum EngineError {
     RelativeWorkdir(PathBuf),
     #[error("invalid environment variable {0:?}: it has no name")]
     BadEnvironment(String),
+    #[error(
+        "invalid host name {0:?}: use at most 63 letters, digits, hyphens and dots, no part beginning or ending with a hyphen"
+    )]
+    BadHostname(String),
     #[error("{what} cannot be combined with --net {mode}")]
     NotWithMode { what: &'static str, mode: String },
     #[error("cannot {action} {path}: {source}")]

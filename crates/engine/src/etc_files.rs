@@ -1,12 +1,14 @@
 //! The files that the engine makes for a container: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::containers::paths::ContainerPaths;
+use crate::private;
 
 /// The names of the files, below `/etc` in the container and as given to [`ContainerPaths::etc_file`].
 pub const NAMES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
@@ -99,10 +101,16 @@ fn host_resolv_conf_from(file: &Path, upstream: &Path) -> String {
 /// # Errors
 /// As writing files.
 pub fn write(paths: &ContainerPaths, hosts: &str, hostname: &str, resolv_conf: &str) -> io::Result<()> {
-    fs::create_dir_all(paths.etc_file(""))?;
-    fs::write(paths.etc_file("hosts"), hosts)?;
-    fs::write(paths.etc_file("hostname"), format!("{hostname}\n"))?;
-    fs::write(paths.etc_file("resolv.conf"), resolv_conf)
+    paths.make_state_dir()?;
+    private::create_dir(&paths.etc_file(""))?;
+    let hostname = format!("{hostname}\n");
+    for (name, content) in NAMES.into_iter().zip([hosts, &hostname, resolv_conf]) {
+        let file = paths.etc_file(name);
+        fs::write(&file, content)?;
+        // Every user of the container reads them, whatever the mask of who starts it.
+        fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

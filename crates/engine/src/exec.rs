@@ -80,7 +80,7 @@ impl ExecError {
 
 /// Runs a process in the container whose init process is `init`, with our own standard streams, and returns its exit
 /// status (0 with `detach`). Signals that end us do not end the process, as with Docker. Call it in a process with a
-/// single thread.
+/// single thread that has begun with [`crate::sealed::ensure`].
 ///
 /// # Errors
 /// When the container is not running, or the process could not be run.

@@ -4,15 +4,16 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
 use crate::containers::paths::ContainerPaths;
 use crate::containers::spec::{RootfsSource, clean_absolute};
+use crate::private;
 
 /// Why a root file system could not be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +59,13 @@ pub enum WritableLayer {
 pub fn mount(source: &RootfsSource, paths: &ContainerPaths, layer: WritableLayer) -> Result<(), RootfsError> {
     let RootfsSource::Directory(lower) = source;
     let (upper, work, merged) = (paths.upper(), paths.work(), paths.merged());
-    for dir in [&upper, &work, &merged] {
-        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+    let lower_dir = open_dir(lower, "use as root file system")?;
+    paths.make_state_dir().map_err(failed("create", &paths.state_dir()))?;
+    make_upper(lower, &upper)?;
+    for dir in [&work, &merged] {
+        private::create_dir(dir).map_err(failed("create", dir))?;
     }
-    let [lower_dir, upper_dir, work_dir, merged_dir] = [
-        open_dir(lower, "use as root file system")?,
+    let [upper_dir, work_dir, merged_dir] = [
         open_dir(&upper, "open")?,
         open_dir(&work, "open")?,
         open_dir(&merged, "open")?,
@@ -80,6 +83,21 @@ pub fn mount(source: &RootfsSource, paths: &ContainerPaths, layer: WritableLayer
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(&mounted, "", &merged_dir, "", flags)
         .map_err(|error| failed("mount on", &merged)(error.into()))
+}
+
+/// Makes the upper layer. Its root is the container's root, so it belongs to whom the lower layer's belongs, and is open to
+/// whom that is open.
+fn make_upper(lower: &Path, upper: &Path) -> Result<(), RootfsError> {
+    match fs::create_dir(upper) {
+        Ok(()) => {}
+        // What the container has made of it stays.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed("create", upper)(error)),
+    }
+    let like = fs::metadata(lower).map_err(failed("use as root file system", lower))?;
+    std::os::unix::fs::chown(upper, Some(like.uid()), Some(like.gid()))
+        .and_then(|()| fs::set_permissions(upper, like.permissions()))
+        .map_err(failed("open to the container", upper))
 }
 
 /// The layers are named by descriptor: a path of any length and with any character, commas and colons included, needs
@@ -222,6 +240,30 @@ impl RootDir {
         Ok(())
     }
 
+    /// Makes `path` something that a file can be mounted on: an empty file where there is none, also in place of a symbolic
+    /// link that leads nowhere, such as one into a file system of the host that is not part of the root.
+    ///
+    /// # Errors
+    /// As open(2) and mkdir(2); also when the path is no file's.
+    pub fn create_file(&self, path: &Path) -> io::Result<()> {
+        match self.open_in(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::LOOP) => {}
+            found => return Ok(found.map(drop)?),
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        self.create_dir_all(parent)?;
+        let parent = self.open_in(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+        Ok(())
+    }
+
     fn enter(&self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match self.open_in(path, flags) {
@@ -236,7 +278,13 @@ impl RootDir {
 
     fn open_in(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(self.0.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        loop {
+            // EAGAIN: something was mounted or renamed meanwhile, and the kernel is not sure of a `..` (openat2(2)).
+            match rustix::fs::openat2(self.0.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                found => return found,
+            }
+        }
     }
 }
 
@@ -251,7 +299,8 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RootfsErro
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -290,6 +339,24 @@ mod tests {
         assert!(!paths.merged().join("proc/self").exists());
         fs::write(paths.merged().join("only-in-the-container"), "").unwrap();
         assert!(!Path::new("/only-in-the-container").exists());
+        unmount(&paths).unwrap();
+    }
+
+    #[test]
+    fn the_root_is_as_open_as_the_source_and_what_is_above_it_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let (lower, paths) = (root.path().join("lower"), paths(root.path()));
+        fs::create_dir(&lower).unwrap();
+        std::os::unix::fs::chown(&lower, Some(7), Some(8)).unwrap();
+        fs::set_permissions(&lower, Permissions::from_mode(0o751)).unwrap();
+        mount(&RootfsSource::Directory(lower), &paths, WritableLayer::Kept).unwrap();
+        let look = |path: PathBuf| {
+            let found = fs::metadata(path).unwrap();
+            (found.mode() & 0o7777, found.uid(), found.gid())
+        };
+        assert_eq!(look(paths.merged()), (0o751, 7, 8));
+        assert_eq!(look(paths.state_dir()), (0o700, 0, 0));
+        assert_eq!(look(paths.state_root().join("containers")), (0o700, 0, 0));
         unmount(&paths).unwrap();
     }
 
@@ -339,5 +406,25 @@ mod tests {
         root.create_dir_all(Path::new("/link/../link/a/b")).unwrap();
         assert!(rootfs.join("new/a/b").is_dir());
         assert!(root.create_dir_all(Path::new("/passwd/x")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_made_where_there_is_none_or_a_link_to_nowhere() {
+        let rootfs = tempfile::tempdir().unwrap();
+        let rootfs = rootfs.path();
+        fs::create_dir(rootfs.join("etc")).unwrap();
+        symlink("../run/systemd/resolve/stub-resolv.conf", rootfs.join("etc/dangling")).unwrap();
+        symlink("loop", rootfs.join("etc/loop")).unwrap();
+        fs::write(rootfs.join("there"), "kept").unwrap();
+        symlink("/there", rootfs.join("etc/good")).unwrap();
+        let root = RootDir::open(rootfs).unwrap();
+        for name in ["etc/dangling", "etc/loop", "new/deep/file", "etc/good"] {
+            root.create_file(&Path::new("/").join(name)).unwrap();
+            assert!(rootfs.join(name).metadata().is_ok() || name == "etc/good", "{name}");
+        }
+        assert!(!rootfs.join("etc/dangling").is_symlink());
+        assert!(rootfs.join("etc/good").is_symlink());
+        assert_eq!(fs::read(rootfs.join("there")).unwrap(), b"kept");
+        assert!(root.create_file(Path::new("/there/x")).is_err());
     }
 }

@@ -1,8 +1,11 @@
 //! Where the files of one container are.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::private;
 
 /// The directories of one container, below the state root (kept across boots) and the run root (gone after a boot).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,24 @@ impl ContainerPaths {
     /// `<run root>/containers/<id>`: the OCI bundle and the sockets of a running container.
     pub fn run_dir(&self) -> PathBuf {
         self.run_root.join("containers").join(&self.id)
+    }
+
+    /// Makes [`Self::state_dir`], closed to other users of the host.
+    ///
+    /// # Errors
+    /// As mkdir(2) and chmod(2).
+    pub(crate) fn make_state_dir(&self) -> io::Result<()> {
+        private::create_dir(&self.state_root.join("containers"))?;
+        private::create_dir(&self.state_dir())
+    }
+
+    /// Makes [`Self::run_dir`], closed to other users of the host.
+    ///
+    /// # Errors
+    /// As mkdir(2) and chmod(2).
+    pub(crate) fn make_run_dir(&self) -> io::Result<()> {
+        private::create_dir(&self.run_root.join("containers"))?;
+        private::create_dir(&self.run_dir())
     }
 
     /// The overlay's upper directory: what the container has written.

@@ -10,6 +10,9 @@ use super::spec::{ContainerSpec, Mount, NamespaceChoice, RootfsSource};
 use crate::engine::random;
 use crate::error::EngineError;
 
+/// The longest host name that Linux takes, in bytes (gethostname(2)).
+const HOST_NAME_MAX: usize = 63;
+
 /// A container as a user asks for it.
 #[derive(Debug, Clone, Default)]
 pub struct RunRequest {
@@ -68,6 +71,9 @@ pub(super) fn specify(
     if !cwd.is_absolute() {
         return Err(EngineError::RelativeWorkdir(cwd));
     }
+    if let Some(bad) = request.hostname.as_ref().filter(|name| !is_hostname(name)) {
+        return Err(EngineError::BadHostname(bad.clone()));
+    }
     let rootfs = rootfs
         .canonicalize()
         .map_err(EngineError::io("use as root file system", rootfs))?;
@@ -98,4 +104,53 @@ pub(super) fn specify(
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))
+}
+
+/// Whether `name` is a host name (RFC 1123, section 2.1) of at most [`HOST_NAME_MAX`] bytes.
+fn is_hostname(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= HOST_NAME_MAX && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        let longest = "a".repeat(HOST_NAME_MAX);
+        for good in ["a", "web-1.example.org", "3com", "WEB", &longest] {
+            assert!(is_hostname(good), "{good}");
+        }
+        let long = longest.clone() + "a";
+        for bad in [
+            "",
+            "a b",
+            "a\n127.0.0.1 evil",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "a.",
+            "a_b",
+            "\u{e4}",
+            &long,
+        ] {
+            assert!(!is_hostname(bad), "{bad}");
+            let request = RunRequest {
+                hostname: Some(bad.to_owned()),
+                args: vec!["true".to_owned()],
+                rootfs: Some(PathBuf::from("/")),
+                ..RunRequest::default()
+            };
+            let error = specify(&request, &[]).unwrap_err();
+            assert!(
+                matches!(&error, EngineError::BadHostname(name) if name == bad),
+                "{error}"
+            );
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! From a [`ContainerSpec`] to the bundle's `config.json`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use super::{capabilities, devices, mounts};
 use crate::containers::paths::ContainerPaths;
 use crate::containers::spec::ContainerSpec;
 use crate::containers::user::{User, UserError};
+use crate::etc_files;
+use crate::private;
 use crate::rootfs::{self, RootDir};
 
 /// Where commands are looked for when the user gives no `PATH` (as Docker).
@@ -94,15 +96,22 @@ pub fn write_bundle(spec: &ContainerSpec, paths: &ContainerPaths, netns: Option<
     let user = User::find(spec.user.as_deref().unwrap_or_default(), &root)?;
     root.create_dir_all(&spec.cwd)
         .map_err(failed("create the working directory", &spec.cwd))?;
+    for name in etc_files::NAMES {
+        let target = Path::new("/etc").join(name);
+        root.create_file(&target)
+            .map_err(failed("make a place for the container's own", &target))?;
+    }
     for mount in &spec.mounts {
         mount
             .create_missing_source()
             .map_err(failed("create the volume", &mount.source))?;
     }
     let bundle = bundle_spec(spec, paths, netns, &user, Host::observe())?;
-    fs::create_dir_all(paths.bundle()).map_err(failed("create", &paths.bundle()))?;
+    paths.make_run_dir().map_err(failed("create", &paths.bundle()))?;
     let file = paths.bundle().join("config.json");
-    let config = File::create(&file).map_err(failed("create", &file))?;
+    let mut options = private::options();
+    let options = options.write(true).create(true).truncate(true);
+    let config = options.open(&file).map_err(failed("create", &file))?;
     serde_json::to_writer(BufWriter::new(config), &bundle).map_err(|error| failed("write", &file)(error.into()))
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
+use crate::private;
+
 /// A listening socket for one terminal; its file is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ConsoleSocket {
@@ -23,6 +25,7 @@ impl ConsoleSocket {
         let directory = File::open(directory)?;
         let path = format!("/proc/{}/fd/{}/{name}", std::process::id(), directory.as_raw_fd());
         let listener = UnixListener::bind(&path)?;
+        private::close_file(Path::new(&path))?;
         // A runtime that has done its work has connected: there is nothing to wait for.
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -66,7 +69,11 @@ impl Drop for ConsoleSocket {
 
 /// Binds a socket at a path of any length: a socket address holds 107 bytes, so the directory is named by descriptor.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    by_short_path(path, |short| UnixListener::bind(short))
+    by_short_path(path, |short| {
+        let listener = UnixListener::bind(short)?;
+        private::close_file(short)?;
+        Ok(listener)
+    })
 }
 
 /// Calls `act` with a short path for `path`.

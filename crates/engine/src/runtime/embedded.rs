@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
-use libcontainer::oci_spec::runtime::{Capability, Process, Spec};
+use libcontainer::oci_spec::runtime::{Capability, LinuxNamespaceType, Process, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -19,6 +19,7 @@ use super::filter::Filter;
 use super::{ProcessStdio, Runtime, RuntimeError, devices};
 use crate::containers::paths::ContainerPaths;
 use crate::oci::{self, capabilities};
+use crate::private;
 
 /// libcontainer, for one container.
 pub(super) struct Embedded {
@@ -37,7 +38,7 @@ impl Embedded {
     }
 
     fn builder(&self, root: &Path) -> Result<ContainerBuilder, String> {
-        fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+        private::create_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
         ContainerBuilder::new(self.paths.id().to_owned(), SyscallType::default())
             .with_root_path(root)
             .map_err(reasons)
@@ -124,7 +125,7 @@ impl Embedded {
     ) -> Result<Pid, String> {
         let view = scratch.join(self.paths.id());
         fs::create_dir_all(&view)
-            .and_then(|()| fs::copy(self.state_dir().join("state.json"), view.join("state.json")))
+            .and_then(|()| self.write_view(&view))
             .map_err(|error| format!("it is not running ({error})"))?;
         let builder = self.builder(scratch)?.with_executor(executor);
         let pid = with_stdio(builder, stdio)
@@ -134,6 +135,32 @@ impl Embedded {
             .build()
             .map_err(reasons)?;
         Ok(Pid::from_raw(pid.as_raw()))
+    }
+
+    /// Writes the container's state to `view`, and a bundle there that names its network namespace by its init process: the
+    /// path that it was started with leads nowhere when it is that of another container, which has ended.
+    fn write_view(&self, view: &Path) -> io::Result<()> {
+        let state = fs::read(self.state_dir().join("state.json"))?;
+        let mut state: serde_json::Value = serde_json::from_slice(&state)?;
+        let spec = fs::read(self.unconfined_bundle().join("config.json"))?;
+        let mut spec: Spec = serde_json::from_slice(&spec)?;
+        let namespaces = spec
+            .linux_mut()
+            .as_mut()
+            .and_then(|linux| linux.namespaces_mut().as_mut());
+        for namespace in namespaces.into_iter().flatten() {
+            if namespace.typ() == LinuxNamespaceType::Network {
+                namespace.set_path(Some(format!("/proc/{}/ns/net", state["pid"]).into()));
+            }
+        }
+        state["bundle"] = view.to_string_lossy().into();
+        fs::write(view.join("config.json"), serde_json::to_vec(&spec)?)?;
+        fs::write(view.join("state.json"), serde_json::to_vec(&state)?)
+    }
+
+    /// The bundle that libcontainer gets.
+    fn unconfined_bundle(&self) -> PathBuf {
+        self.paths.bundle().join("embedded")
     }
 
     /// What `process` is confined by: its own capabilities, and the container's filter.
@@ -160,8 +187,8 @@ impl Embedded {
             linux.set_seccomp(None);
         }
         spec.set_process(Some(privileged(process)));
-        let bundle = self.paths.bundle().join("embedded");
-        fs::create_dir_all(&bundle).map_err(reasons)?;
+        let bundle = self.unconfined_bundle();
+        private::create_dir(&bundle).map_err(reasons)?;
         spec.save(bundle.join("config.json")).map_err(reasons)?;
         Ok(bundle)
     }

@@ -14,8 +14,13 @@ use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use rustix::fs::MemfdFlags;
 
+use crate::private;
+
 /// Bytes of one instruction (`struct sock_filter`, linux/filter.h).
 const INSTRUCTION: usize = size_of::<libc::sock_filter>();
+
+/// Bytes of the checksum at the end of a cached filter.
+const CHECKSUM: usize = 8;
 
 /// A filter as the kernel takes it.
 #[derive(Clone)]
@@ -48,12 +53,15 @@ impl Filter {
         serde_json::to_string(profile)?.hash(&mut hasher);
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let file = cache.join(format!("{:016x}.bpf", hasher.finish()));
-        if let Some(filter) = fs::read(&file).ok().and_then(|bytes| Filter::from_bytes(&bytes)) {
+        if let Some(filter) = fs::read(&file)
+            .ok()
+            .and_then(|bytes| Filter::from_bytes(verified(&bytes)?))
+        {
             return Ok(filter);
         }
         let bytes = compile(profile)?;
         // Only the next container is slower for it.
-        let _ = keep(&file, &bytes);
+        let _ = keep(&file, &[&bytes[..], &checksum(&bytes)].concat());
         Filter::from_bytes(&bytes).ok_or_else(|| FilterError::Unsupported("no instruction".to_owned()))
     }
 
@@ -91,10 +99,24 @@ impl Filter {
     }
 }
 
+/// What stands at the end of a cached filter: a file that a crash of the machine has cut short or left with blocks of zeros
+/// would let everything pass, or nothing.
+fn checksum(instructions: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = DefaultHasher::new();
+    instructions.hash(&mut hasher);
+    hasher.finish().to_ne_bytes()
+}
+
+/// The instructions of a cached filter, if its checksum is theirs.
+fn verified(file: &[u8]) -> Option<&[u8]> {
+    let (instructions, sum) = file.split_last_chunk()?;
+    (*sum == checksum(instructions)).then_some(instructions)
+}
+
 /// Writes the whole file or none: another container may be reading it.
 fn keep(file: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
-        fs::create_dir_all(directory)?;
+        private::create_dir(directory)?;
     }
     let unfinished = file.with_extension(std::process::id().to_string());
     fs::write(&unfinished, bytes)?;
@@ -208,13 +230,25 @@ mod tests {
             .map(|entry| entry.unwrap().path())
             .collect();
         assert_eq!(files.len(), 1);
-        assert_eq!(fs::read(&files[0]).unwrap().len(), compiled.0.len() * INSTRUCTION);
+        assert_eq!(
+            fs::read(&files[0]).unwrap().len(),
+            compiled.0.len() * INSTRUCTION + CHECKSUM
+        );
         assert_eq!(Filter::of(&profile, cache.path()).unwrap().0.len(), compiled.0.len());
 
-        // Half a file is not taken for a filter, and is mended.
-        fs::write(&files[0], b"half").unwrap();
-        assert_eq!(Filter::of(&profile, cache.path()).unwrap().0.len(), compiled.0.len());
-        assert_eq!(fs::read(&files[0]).unwrap().len(), compiled.0.len() * INSTRUCTION);
+        // What is no longer what was written is not taken for a filter, and is mended.
+        let whole = fs::read(&files[0]).unwrap();
+        let mut zeros = whole.clone();
+        zeros[64..128].fill(0);
+        for damaged in [&b"half"[..], &whole[..INSTRUCTION * 20], &zeros, &[]] {
+            fs::write(&files[0], damaged).unwrap();
+            assert_eq!(Filter::of(&profile, cache.path()).unwrap().0.len(), compiled.0.len());
+            assert!(fs::read(&files[0]).unwrap() == whole);
+        }
+        assert_eq!(
+            fs::read(&files[0]).unwrap().len(),
+            compiled.0.len() * INSTRUCTION + CHECKSUM
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Writing a container's log: Docker's json-file format, one JSON object a line.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::protocol::OutputStream;
+use crate::private;
 
 /// The longest piece of a line in one entry, in bytes (as Docker); a longer line becomes several entries, of which all
 /// but the last lack the newline.
@@ -38,7 +39,8 @@ pub(super) struct ContainerLog {
 impl ContainerLog {
     /// Opens the log for appending; it is kept over restarts of the container.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = private::options().create(true).append(true).open(path)?;
+        private::close_file(path)?;
         let length = file.metadata()?.len();
         Ok(Self {
             file,

@@ -12,9 +12,9 @@ pub mod protocol;
 mod server;
 mod stdio;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
@@ -29,7 +29,9 @@ use self::protocol::{ExitStatus, Frame, FrameReader, StartRequest, StartResult};
 use self::server::Server;
 use self::stdio::Pending;
 use crate::containers::paths::ContainerPaths;
+use crate::private;
 use crate::runtime::{self, Runtime, RuntimeError, console};
+use crate::sealed;
 use crate::signals::ProcessRef;
 
 /// Why a container did not start.
@@ -74,8 +76,8 @@ pub fn spawn(mut command: Command, paths: &ContainerPaths) -> Result<Launcher, S
         action: "start",
         source,
     };
-    fs::create_dir_all(paths.run_dir()).map_err(failed)?;
-    let log = OpenOptions::new()
+    paths.make_run_dir().map_err(failed)?;
+    let log = private::options()
         .create(true)
         .append(true)
         .open(paths.shim_log())
@@ -136,7 +138,8 @@ pub fn main(
     on_end: impl FnOnce(Outcome),
 ) -> Result<(), ShimError> {
     let failed = |action| move |source| ShimError::Shim { action, source };
-    let launcher = take_launcher().map_err(failed("connect"))?;
+    let program = sealed::ensure().map_err(failed("seal"))?;
+    let launcher = take_launcher(program.as_ref()).map_err(failed("connect"))?;
     let signals = become_shim().map_err(failed("set up"))?;
     let mut reader = FrameReader::default();
     let Ok(Some(Frame::Start(request))) = reader.wait(&launcher) else {
@@ -166,10 +169,13 @@ pub fn main(
 
 /// The launcher's socket, which is our standard input, out of the container's way. Whatever else the launcher has had
 /// open, by mistake or from its own caller (a pipe, a lock), must not stay open as long as the container runs.
-fn take_launcher() -> io::Result<UnixStream> {
-    // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor above standard error.
-    if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } < 0 {
-        return Err(io::Error::last_os_error());
+fn take_launcher(program: Option<&OwnedFd>) -> io::Result<UnixStream> {
+    let kept = program.map_or(2, |fd| fd.as_raw_fd() as libc::c_uint);
+    for (first, last) in [(3, kept - 1), (kept + 1, libc::c_uint::MAX)] {
+        // SAFETY: this is the first thing that the process does; nothing else in it owns a descriptor above standard error.
+        if first <= last && unsafe { libc::close_range(first, last, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;

@@ -1,10 +1,12 @@
 //! What a client has not read yet. A slow client holds up nobody: beyond a little memory, its output goes to a file
 //! without a name, and it gets every byte of it in the end.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use crate::private;
 
 /// How much is kept in memory, in bytes.
 const MEMORY: usize = 64 * 1024;
@@ -98,7 +100,7 @@ impl Outbox {
 impl Overflow {
     fn new(directory: &Path) -> io::Result<Self> {
         let path = directory.join("overflow");
-        let file = OpenOptions::new()
+        let file = private::options()
             .read(true)
             .write(true)
             .create(true)

@@ -146,9 +146,15 @@ impl Server {
 
     fn broadcast(&mut self, frame: &Frame, to: impl Fn(&Client) -> bool) {
         let mut bytes = Vec::new();
-        if frame.encode(&mut bytes).is_ok() {
-            self.clients
-                .retain_mut(|client| !to(client) || client.send(&bytes).is_ok());
+        if frame.encode(&mut bytes).is_err() {
+            return;
+        }
+        // From the last to the first, as one that is gone is removed.
+        for index in (0..self.clients.len()).rev() {
+            let client = &mut self.clients[index];
+            if to(client) && client.send(&bytes).is_err() {
+                self.remove(index);
+            }
         }
     }
 
@@ -273,5 +279,55 @@ impl Server {
             }
             self.clients.retain_mut(|client| client.flush().is_ok());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::signal::SigSet;
+
+    use super::*;
+    use crate::containers::paths::ContainerPaths;
+    use crate::runtime::ProcessStdio;
+    use crate::shim::protocol::{OutputStream, StartRequest, Streams};
+    use crate::shim::stdio::Pending;
+
+    #[test]
+    fn a_client_lost_while_it_is_written_to_ends_its_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let request = StartRequest {
+            paths: ContainerPaths::new(dir.path(), dir.path(), "a1"),
+            runtime: None,
+            tty: false,
+            open_stdin: true,
+            window: None,
+            attach: None,
+        };
+        let (pending, theirs) = Pending::new(&request, dir.path()).unwrap();
+        let ProcessStdio::Descriptors { stdin, .. } = theirs else {
+            panic!("no terminal was asked for");
+        };
+        let mut server = Server {
+            init: Pid::this(),
+            stdio: pending.ready().unwrap(),
+            log: ContainerLog::open(&dir.path().join("log")).unwrap(),
+            listener: UnixListener::bind(dir.path().join("socket")).unwrap(),
+            signals: SignalFd::new(&SigSet::empty()).unwrap(),
+            clients: Vec::new(),
+            overflow: dir.path().to_owned(),
+            buffer: Vec::new(),
+        };
+        let (shim, gone) = UnixStream::pair().unwrap();
+        let mut client = Client::new(shim, Streams::default(), dir.path()).unwrap();
+        client.owns_stdin = true;
+        server.clients.push(client);
+        drop(gone);
+        server.broadcast(&Frame::Output(OutputStream::Stdout, b"x".to_vec()), |_| true);
+        assert!(server.clients.is_empty());
+        assert!(server.stdio.input.is_none());
+        assert_eq!(std::fs::File::from(stdin).read(&mut [0]).unwrap(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! What a container sees and may do.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,12 +14,14 @@ use crate::trials;
 pub(crate) fn tests() -> Vec<Trial> {
     trials![
         the_container_has_its_own_view,
+        an_etc_file_that_leads_nowhere,
         the_environment_and_the_user,
         volumes_and_the_working_directory,
         forbidden_things_are_forbidden_and_forking_is_not,
         the_whole_host_as_root_file_system,
         a_network_namespace_by_path,
         the_hosts_network,
+        other_users_of_the_host_see_nothing,
     ]
 }
 
@@ -39,6 +42,15 @@ fn the_container_has_its_own_view() {
         fs::read_to_string(container.paths.upper().join("etc/passwd")).unwrap(),
         "changed\n"
     );
+}
+
+/// As with systemd-resolved, where `/run` is another file system.
+fn an_etc_file_that_leads_nowhere() {
+    let container = TestBox::new("cat /etc/resolv.conf");
+    let link = container.tree().join("etc/resolv.conf");
+    symlink("../run/systemd/resolve/stub-resolv.conf", &link).unwrap();
+    assert_eq!(container.stdout(), "nameserver 192.0.2.1\n");
+    assert!(link.is_symlink());
 }
 
 fn the_environment_and_the_user() {
@@ -143,4 +155,27 @@ fn the_hosts_network() {
     let text = TestBox::new(script).stdout();
     assert!(text.starts_with(&format!("{}\nread-only\n", here.display())), "{text}");
     assert!(!text.ends_with("\n0\n") || devices == 0, "{text}");
+}
+
+fn other_users_of_the_host_see_nothing() {
+    let container = TestBox::new("echo up; exec sleep 1000").with(|spec| spec.user = Some("web".into()));
+    container.start();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let paths = &container.paths;
+    let files = [
+        paths.log(),
+        paths.bundle().join("config.json"),
+        paths.attach_socket(),
+        paths.shim_log(),
+    ];
+    assert_eq!(files.map(mode), [0o600; 4]);
+    let directories = [
+        paths.state_dir(),
+        paths.run_dir(),
+        paths.runtime_root(),
+        paths.etc_file(""),
+    ];
+    assert_eq!(directories.map(mode), [0o700; 4]);
+    let seen = container.exec(&["--", "cat", "/etc/hostname"]);
+    assert_eq!(crate::fixture::succeed(seen), "testbox\n");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -183,11 +184,13 @@ fn field(text: &str, name: &str) -> u64 {
 
 /// How much of the program file's mappings is private memory, in KiB.
 fn relocated(smaps: &str) -> u64 {
-    let program = std::env::current_exe().unwrap();
+    // Told by its inode: the path is that within the shim's own mount.
+    let program = fs::metadata("/proc/self/exe").unwrap().ino().to_string();
     let (mut inside, mut sum) = (false, 0);
     for line in smaps.lines() {
-        if line.split_whitespace().next().is_some_and(|word| word.contains('-')) {
-            inside = line.ends_with(program.to_str().unwrap());
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields[0].contains('-') {
+            inside = fields[4] == program;
         } else if inside && line.starts_with("Anonymous:") {
             sum += field(line, "Anonymous:");
         }

@@ -15,7 +15,7 @@ use zdocker_engine::shim::protocol::{StartRequest, Streams};
 use zdocker_engine::shim::{self, ShimError};
 use zdocker_engine::signals::ProcessRef;
 use zdocker_engine::terminal::WindowSize;
-use zdocker_engine::{etc_files, rootfs};
+use zdocker_engine::{etc_files, rootfs, sealed};
 
 /// Exit status of a client that has detached.
 pub(crate) const DETACHED: i32 = 99;
@@ -137,6 +137,7 @@ fn relay(attachment: Attachment, tty: bool) -> i32 {
 
 /// `exec RUNTIME|- FLAGS... -- COMMAND...`
 fn be_exec(paths: &ContainerPaths, args: &[String]) -> i32 {
+    sealed::ensure().unwrap();
     let runtime = Some(PathBuf::from(&args[0])).filter(|runtime| runtime != Path::new("-"));
     let mut request = ExecRequest::default();
     let mut args = args[1..].iter();

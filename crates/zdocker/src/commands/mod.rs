@@ -7,9 +7,9 @@ mod system;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use zdocker_engine::config::Config;
-use zdocker_engine::{Engine, EngineError, Roots};
+use zdocker_engine::{Engine, EngineError, Roots, sealed};
 
 use crate::args::{Cli, Command, GlobalArgs, NetworkCommand, SystemCommand};
 use crate::{journal, output};
@@ -24,7 +24,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Stop(args) => container::stop(&mut engine(global)?, &args),
         Command::Kill(args) => container::kill(&mut engine(global)?, &args),
         Command::Rm(args) => container::rm(&mut engine(global)?, &args),
-        Command::Exec(args) => container::exec(&mut engine(global)?, args),
+        Command::Exec(args) => {
+            let _program = sealed::ensure().context("cannot run from a read-only mount or copy of this program")?;
+            container::exec(&mut engine(global)?, args)
+        }
         Command::Logs(args) => container::logs(&mut engine(global)?, &args),
         Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
         Command::System(SystemCommand::Firewall) => system::firewall(),

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use zdocker_engine::containers::{Launch, RunRequest, Started};
+use zdocker_engine::sealed;
 use zdocker_engine::shim::attach::AttachEnd;
 use zdocker_engine::shim::protocol::Streams;
 use zdocker_engine::shim::{self, Outcome};
@@ -82,7 +84,10 @@ fn request(args: RunArgs) -> Result<RunRequest> {
 
 /// This very program as a shim, with our own roots. The container's identifier is added by whoever starts it.
 fn shim_command(global: &GlobalArgs) -> Result<Command> {
-    let mut command = Command::new("/proc/self/exe");
+    let program =
+        sealed::program().context("cannot make a read-only mount or copy of this program to run the shim from")?;
+    let mut command = Command::new(program);
+    command.arg0("zdocker");
     command.arg("--root").arg(std::path::absolute(&global.root)?);
     command.arg("--run-root").arg(std::path::absolute(&global.run_root)?);
     command.arg("--config").arg(std::path::absolute(&global.config)?);

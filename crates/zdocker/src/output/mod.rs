@@ -6,6 +6,8 @@ pub(crate) mod time;
 
 use std::io::{self, Write};
 
+use zdocker_engine::EngineError;
+
 /// Writes a line to standard output.
 ///
 /// # Errors
@@ -34,9 +36,15 @@ pub(crate) fn confirm(consequence: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Writes why something failed. Errors of the engine tell their causes themselves.
+/// Writes why something failed.
 pub(crate) fn complain(error: &anyhow::Error) {
-    note(&format!("zdocker: {error}"));
+    // The engine's errors tell their causes themselves.
+    let tells_causes = error.is::<EngineError>();
+    note(&if tells_causes {
+        format!("zdocker: {error}")
+    } else {
+        format!("zdocker: {error:#}")
+    });
 }
 
 /// Whether an error only says that nobody reads our output any more.

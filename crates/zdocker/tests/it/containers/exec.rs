@@ -1,5 +1,7 @@
 //! More processes in a running container.
 
+use std::fs;
+
 use crate::harness::{Host, until_some};
 
 #[test]
@@ -76,4 +78,37 @@ fn the_end_of_the_container_ends_exec() {
     std::io::Read::read_exact(exec.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     host.z("kill a").ok();
     assert_eq!(exec.wait().unwrap().code(), Some(137));
+}
+
+#[test]
+fn the_hosts_binary_cannot_be_written_to_from_a_container() {
+    let host = Host::new();
+    let container = host.run("a", "");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", container.pid)).unwrap();
+    let shim = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+    let mut command = host.zdocker_command(&["exec", "a", "sh", "-c", "echo x; exec busybox sleep 1000"]);
+    let mut exec = host.spawn(&mut command).unwrap();
+    std::io::Read::read_exact(exec.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
+    for pid in [shim, exec.id().to_string()] {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        assert_eq!(name, "zdocker\n");
+        // Unlike writing, this is not refused just because the program runs.
+        let program = format!("/proc/{pid}/exe");
+        let permissions = fs::metadata(&program).unwrap().permissions();
+        let error = fs::set_permissions(&program, permissions).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    }
+    host.z("rm -f a").ok();
+    exec.wait().unwrap();
+}
+
+#[test]
+fn exec_enters_a_network_that_outlives_its_first_container() {
+    let host = Host::new();
+    host.run("first", "--net none");
+    host.run("second", "--net container:first");
+    let namespace = host.z("exec second readlink /proc/self/ns/net").ok();
+    host.z("rm -f first").ok();
+    let still = host.z("exec second readlink /proc/self/ns/net").ok();
+    assert_eq!(still.text(), namespace.text());
 }
