@@ -126,17 +126,17 @@ pub(crate) fn require_root(what: &str, why: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds the product with optimisation and returns the path of its binary.
+/// Builds a package with optimisation and returns the path of its binary, which has the same name.
 ///
 /// # Errors
 /// When cargo fails, or does not say where it put the binary.
-pub(crate) fn build_release() -> Result<PathBuf> {
+pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
     let mut build = cargo();
     build.args([
         "build",
         "--release",
         "--package",
-        "zdocker",
+        package,
         "--message-format=json-render-diagnostics",
     ]);
     build.stderr(std::process::Stdio::inherit());
@@ -144,7 +144,7 @@ pub(crate) fn build_release() -> Result<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "zdocker")
+        .filter(|message| message["target"]["name"] == package)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo did not say where it put the zdocker binary")
+        .with_context(|| format!("cargo did not say where it put the {package} binary"))
 }

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// Seconds after which a measured program is ended, and reported as too slow to measure.
-const LIMIT: &str = "60";
+const LIMIT: &str = "30";
+
+/// Long enough without work for the kernel to have forgotten what it had ready, and to have cleaned up.
+pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// How long one thing may be repeated.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,4 +60,15 @@ pub(super) fn repeated<T>(count: usize, mut once: impl FnMut() -> Result<T>) -> 
     }
     // What is this slow is not changed much by being done for the first time.
     Ok(if measured.is_empty() { vec![first] } else { measured })
+}
+
+/// Like [`repeated`], with [`QUIET`] before each time.
+///
+/// # Errors
+/// The first error of any of them.
+pub(super) fn repeated_after_quiet<T>(count: usize, mut once: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
+    repeated(count, || {
+        std::thread::sleep(QUIET);
+        once()
+    })
 }

@@ -4,6 +4,7 @@ mod budgets;
 mod call;
 mod cni;
 mod engine;
+mod in_process;
 mod kernel;
 mod netavark;
 mod peers;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use self::call::repeated;
+use self::in_process::Helper;
 use self::plugin::{Plugin, apart, on_fresh_host};
 use self::results::{Group, Results};
 use self::script::Script;
@@ -43,9 +45,12 @@ pub(crate) struct Arguments {
     /// The zdocker binary to measure, instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Set by this program itself when it runs inside the sandbox
+    /// The folder that is the sandbox's own; set by this program itself when it runs inside the sandbox
     #[arg(long, hide = true)]
     inside: Option<PathBuf>,
+    /// The helper that measures within one process; set like `inside`
+    #[arg(long, hide = true)]
+    helper: Option<PathBuf>,
 }
 
 /// Measures everything that is asked for and writes the report.
@@ -54,8 +59,8 @@ pub(crate) struct Arguments {
 /// When not root, or when a package or the product cannot be made available. What cannot be measured is no error: the
 /// report says why.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let (Some(folder), Some(binary)) = (&arguments.inside, &arguments.binary) {
-        measure(arguments, folder, binary)?;
+    if let (Some(folder), Some(binary), Some(helper)) = (&arguments.inside, &arguments.binary, &arguments.helper) {
+        measure(arguments, folder, binary, helper)?;
         return Ok(ExitCode::SUCCESS);
     }
     process::require_root("bench", "it makes network namespaces, mounts and containers of its own")?;
@@ -67,15 +72,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(binary) => binary
             .canonicalize()
             .with_context(|| format!("there is no {}", binary.display()))?,
-        None => process::build_release()?,
+        None => process::build_release("zdocker")?,
     };
+    let helper = process::build_release("measure")?;
     let folder = tempfile::Builder::new()
         .prefix("zdocker-bench-")
         .tempdir_in("/var/tmp")?;
     let mut again: Vec<String> = std::env::args().skip(1).collect();
-    again.extend(["--inside".to_owned(), folder.path().to_string_lossy().into_owned()]);
+    let mut add = |option: &str, path: &Path| again.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
+    add("--inside", folder.path());
+    add("--helper", &helper);
     if arguments.binary.is_none() {
-        again.extend(["--binary".to_owned(), binary.to_string_lossy().into_owned()]);
+        add("--binary", &binary);
     }
     let status = sandbox::run_this_program(&again)?;
     folder.close()?;
@@ -86,23 +94,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-fn measure(arguments: &Arguments, folder: &Path, binary: &Path) -> Result<()> {
-    sandbox::furnish(folder)?;
+fn measure(arguments: &Arguments, folder: &Path, binary: &Path, helper: &Path) -> Result<()> {
     let mut results = Results::new(arguments.quick, arguments.only);
+    sandbox::furnish(folder)?;
+    let helper = Helper::new(helper, folder);
     if results.wants(Group::Size) {
         peers::sizes(&mut results, binary);
     }
     if results.wants(Group::Kernel) {
-        kernel::measure(&mut results);
+        kernel::measure(&mut results, &helper);
     }
     if results.wants(Group::Network) {
         bridge_by_script(&mut results);
     }
     run::measure(&mut results, folder, binary)?;
     if results.wants(Group::Ipam) {
+        in_process::addresses(&mut results, &helper);
         addresses(&mut results);
     }
     if results.wants(Group::Attach) {
+        in_process::endpoints(&mut results, &helper);
         plugin::measure(&mut results, &peers::plugins(binary, arguments.netavark.as_deref()));
     }
     let report = report::markdown(&results, binary)?;

@@ -60,18 +60,18 @@ pub(super) trait Plugin {
 
 /// What else is on the host, and what is attached. One other container is always there: the first one of a network
 /// makes some plugins create the bridge, the last one makes them remove it.
-struct Case {
-    words: &'static str,
+pub(super) struct Case {
+    pub(super) words: &'static str,
     /// Ports that another container has published before.
-    published_by_others: u16,
+    pub(super) published_by_others: u16,
     /// Other containers on the network.
-    others: u32,
+    pub(super) others: u32,
     /// Ports of the container that is attached and detached.
-    own_ports: u16,
-    repetitions: usize,
+    pub(super) own_ports: u16,
+    pub(super) repetitions: usize,
 }
 
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     Case {
         words: "no port",
         published_by_others: 0,
@@ -140,7 +140,7 @@ pub(super) fn measure(results: &mut Results, plugins: &[Box<dyn Plugin>]) {
             let measured = if most < too_many {
                 on_fresh_host(|| measure_case(results, case, plugin.as_ref()))
             } else {
-                Err(anyhow!("publishing {too_many} ports took it more than a minute"))
+                Err(anyhow!("publishing {too_many} ports took it more than half a minute"))
             };
             if measured.is_err() && most > 1 {
                 too_many = too_many.min(most);

@@ -6,10 +6,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::budgets::BUDGETS;
+use super::budgets::{BUDGETS, Budget};
 use super::results::{Group, Outcome, Results, Row};
 use super::{peers, stats};
 use crate::process;
+
+const BUDGETS_HEADING: &str = "| what | budget | measured | | the bare system calls, measured before |";
+
+const HOW_TO_READ: &str = include_str!("how_to_read.md");
 
 /// The whole report.
 ///
@@ -18,21 +22,21 @@ use crate::process;
 pub(super) fn markdown(results: &Results, zdocker: &Path) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "# Benchmarks\n")?;
-    writeln!(
-        text,
-        "Written by `cargo xtask bench`; do not edit. {}\n",
-        method(results)
-    )?;
-    for line in machine()?.iter().chain(&peers::versions(zdocker)) {
+    writeln!(text, "Written by `cargo xtask bench`; do not edit.\n")?;
+    for line in machine(results)?.iter().chain(&peers::versions(zdocker)) {
         writeln!(text, "- {line}")?;
     }
-    writeln!(
-        text,
-        "\n## Budgets\n\n| what | budget | measured | |\n|---|---|---|---|"
-    )?;
+    writeln!(text, "\n## How to read this\n\n{}", HOW_TO_READ.trim())?;
+    writeln!(text, "\n## Budgets\n\n{BUDGETS_HEADING}\n|---|---|---|---|---|")?;
     for budget in BUDGETS {
         let (measured, verdict) = budget.verdict(results);
-        writeln!(text, "| {} | {} | {measured} | {verdict} |", budget.what, budget.limit)?;
+        let Budget {
+            what,
+            limit,
+            system_calls,
+            ..
+        } = budget;
+        writeln!(text, "| {what} | {limit} | {measured} | {verdict} | {system_calls} |")?;
     }
     for group in Group::ALL {
         let rows: Vec<&Row> = results.rows.iter().filter(|row| row.group == group).collect();
@@ -43,41 +47,39 @@ pub(super) fn markdown(results: &Results, zdocker: &Path) -> Result<String> {
     Ok(text)
 }
 
-fn method(results: &Results) -> String {
-    let run = if results.quick {
-        "This was a quick run with few repetitions."
-    } else {
-        "This was a full run."
-    };
-    format!(
-        "{run} Everything ran side by side on one machine, each contestant in a network namespace of its own that \
-         stands for a host. Times are medians with the range that holds the middle eight of ten; the last column says \
-         how many times what zdocker needs it is. Attaching is into a network namespace that exists, with one other \
-         container on the network unless the row says otherwise; many ports are every second port, so that nobody can \
-         publish them as one range. What took more than a minute for one step is not measured."
-    )
-}
-
 /// When and on what this was measured.
-fn machine() -> Result<Vec<String>> {
+fn machine(results: &Results) -> Result<Vec<String>> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let model = processors
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or(": unknown");
     let count = processors.lines().filter(|line| line.starts_with("processor")).count();
-    let load = fs::read_to_string("/proc/loadavg")?;
     let date = process::first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(vec![
         date,
         format!("Linux {}", kernel.trim()),
         format!("{count} × {}", model.trim_start_matches([' ', '\t', ':'])),
-        format!(
-            "load average at the end: {}",
-            load.split(' ').next().unwrap_or_default()
-        ),
+        run(results),
     ])
+}
+
+/// What kind of run this was, and beside what.
+fn run(results: &Results) -> String {
+    let kind = if results.quick {
+        "quick run with few repetitions"
+    } else {
+        "full run"
+    };
+    let minutes = results.elapsed().as_secs_f64() / 60.0;
+    let load = results.load_before.unwrap_or_default();
+    let busy = if load >= 1.0 {
+        "; **the machine was busy with other work, so times are too long: trust the ratios**"
+    } else {
+        ""
+    };
+    format!("{kind} of {minutes:.1} minutes; load average of the minute before it: {load}{busy}")
 }
 
 /// The rows with the same case next to each other.

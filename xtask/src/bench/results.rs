@@ -1,6 +1,6 @@
 //! The measurements of one run, printed as they come.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use super::stats::{self, Summary};
 pub(super) enum Group {
     /// What the kernel itself costs
     Kernel,
-    /// Attaching and detaching, a process each
+    /// Attaching and detaching: zdocker within its process, the others a process each
     Attach,
     /// Creating and removing a network
     Network,
@@ -43,8 +43,8 @@ impl Group {
     /// The heading of its table.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Kernel => "What the kernel itself costs",
-            Self::Attach => "Attaching a container to a network and detaching it, as a plugin process",
+            Self::Kernel => "The kernel's limit",
+            Self::Attach => "Attaching a container to a network and detaching it",
             Self::Network => "Creating and removing a network, whole process",
             Self::Run => "A container from start to end, whole process",
             Self::Parallel => "Many containers at once",
@@ -80,6 +80,7 @@ impl Outcome {
             Self::Times(summary) => stats::shown(summary.median),
             Self::Bytes(bytes) => match *bytes as f64 {
                 large if large >= 1e6 => format!("{} MB", stats::three_digits(large / 1e6)),
+                tiny if tiny < 1024.0 => format!("{tiny} B"),
                 small => format!("{} KiB", stats::three_digits(small / 1024.0)),
             },
             Self::NotMeasured(why) => format!("not measured: {why}"),
@@ -102,6 +103,9 @@ pub(super) struct Results {
     pub(super) rows: Vec<Row>,
     pub(super) quick: bool,
     only: Option<Group>,
+    /// The load average of the last minute before the first measurement.
+    pub(super) load_before: Option<f64>,
+    started: Instant,
 }
 
 impl Results {
@@ -110,7 +114,21 @@ impl Results {
             rows: Vec::new(),
             quick,
             only,
+            load_before: load(),
+            started: Instant::now(),
         }
+    }
+
+    /// How long measuring has taken so far.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The median of what was measured, in seconds or bytes.
+    pub(super) fn amount(&self, group: Group, case: &str, who: &str) -> Option<f64> {
+        let mut rows = self.rows.iter();
+        let row = rows.find(|row| row.group == group && row.case == case && row.who == who)?;
+        row.outcome.amount()
     }
 
     pub(super) fn wants(&self, group: Group) -> bool {
@@ -147,6 +165,12 @@ impl Results {
             outcome,
         });
     }
+}
+
+/// The load average of the last minute (proc_loadavg(5)).
+pub(super) fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// The error in one line that fits a table.

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::call::{self, repeated};
+use super::call::{self, repeated, repeated_after_quiet};
 use super::engine::{self, Engine, Image};
 use super::plugin::{apart, on_fresh_host};
 use super::results::{Group, Results};
+
+/// What the cases are called that begin with [`call::QUIET`].
+pub(super) const AFTER_QUIET: &str = ", after 100 ms of quiet";
 
 /// Containers that are started, and how many at a time.
 const MANY: usize = 100;
@@ -61,9 +64,16 @@ pub(super) fn measure(results: &mut Results, folder: &Path, binary: &Path) -> Re
 
 fn measure_engine(results: &mut Results, engine: &Engine) {
     if results.wants(Group::Network) {
-        let (create, remove) = apart(networks(results, engine));
-        results.times(Group::Network, "network create", engine.name, create);
-        results.times(Group::Network, "network rm", engine.name, remove);
+        let count = results.repetitions(18);
+        let back_to_back = networks(count, engine, Duration::ZERO);
+        let after_quiet = networks(count, engine, call::QUIET);
+        for (measured, words) in [(back_to_back, ""), (after_quiet, AFTER_QUIET)] {
+            let (create, remove) = apart(measured);
+            results.times(Group::Network, &format!("network create{words}"), engine.name, create);
+            results.times(Group::Network, &format!("network rm{words}"), engine.name, remove);
+        }
+        let list = repeated(results.repetitions(30), || engine.timed(&["network", "ls"]));
+        results.times(Group::Network, "network ls", engine.name, list);
     }
     if results.wants(Group::Run) {
         let count = results.repetitions(30);
@@ -76,8 +86,10 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
             ),
         ];
         for (words, options) in cases {
-            let measured = repeated(count, || engine.run(options, &["true"]));
-            results.times(Group::Run, words, engine.name, measured);
+            let once = || engine.run(options, &["true"]);
+            results.times(Group::Run, words, engine.name, repeated(count, once));
+            let measured = repeated_after_quiet(count.div_ceil(2), once);
+            results.times(Group::Run, &format!("{words}{AFTER_QUIET}"), engine.name, measured);
         }
     }
     if results.wants(Group::Parallel) {
@@ -96,13 +108,15 @@ fn measure_engine(results: &mut Results, engine: &Engine) {
     }
 }
 
-/// The times of creating and of removing a network.
-fn networks(results: &Results, engine: &Engine) -> Result<Vec<(Duration, Duration)>> {
-    repeated(results.repetitions(18), || {
-        Ok((
-            engine.timed(&["network", "create", "again"])?,
-            engine.timed(&["network", "rm", "again"])?,
-        ))
+/// The times of creating and of removing a network, each after a pause.
+fn networks(count: usize, engine: &Engine, pause: Duration) -> Result<Vec<(Duration, Duration)>> {
+    let after_pause = |words: &[&str]| {
+        std::thread::sleep(pause);
+        engine.timed(words)
+    };
+    repeated(count, || {
+        let create = after_pause(&["network", "create", "again"])?;
+        Ok((create, after_pause(&["network", "rm", "again"])?))
     })
 }
 

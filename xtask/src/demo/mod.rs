@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn build() -> Result<PathBuf> {
     println!("Building zdocker with optimisation (the first time takes some minutes) ...");
     let start = Instant::now();
-    let binary = process::build_release()?;
+    let binary = process::build_release("zdocker")?;
     let size = std::fs::metadata(&binary)?.len();
     println!(
         "Built in {:.0} s: {} ({:.1} MB)",
