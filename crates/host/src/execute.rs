@@ -126,6 +126,15 @@ impl<'a> Execution<'a> {
                     .and_then(|socket| socket.request(load::replace(&ALL_TABLES, elements), |_, _| {}));
                 restored.map_err(|error| failed(error.into()))
             }
+            Op::UnloadFirewall => {
+                self.flush(step)?;
+                self.kernel.has_deleted_elements();
+                let unloaded = self
+                    .kernel
+                    .netfilter()
+                    .and_then(|socket| socket.request(load::unload(&ALL_TABLES), |_, _| {}));
+                unloaded.map_err(|error| failed(error.into()))
+            }
             Op::SetSysctl { key, value } => {
                 self.flush(step)?;
                 sysctl::write(key, value).map_err(|error| failed(error.into()))

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::firewall::{Element, TABLE};
+use crate::firewall::{Element, TABLE, Table};
 use crate::names::{InterfaceName, MacAddress};
 use crate::subnet::{Family, Subnet};
 
@@ -48,6 +48,8 @@ pub enum Op {
     /// Replace our two tables, whatever is in them, by the fixed rules and these elements; in one transaction, so that
     /// no packet meets less. Never undone.
     RestoreFirewall(Vec<Element>),
+    /// Delete our two tables with all that is in them.
+    UnloadFirewall,
     /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
     SetSysctl {
         /// Path below `/proc/sys`.
@@ -160,6 +162,7 @@ impl Op {
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::LoadFirewall
             | Op::RestoreFirewall(_)
+            | Op::UnloadFirewall
             | Op::SetSysctl { .. }
             | Op::JoinBridge { .. }
             | Op::AddAddress { .. }
@@ -223,6 +226,12 @@ impl fmt::Display for Op {
             Op::LoadFirewall => write!(
                 f,
                 "zdocker system firewall | nft -f -    # tables inet {TABLE}, bridge {TABLE}"
+            ),
+            Op::UnloadFirewall => write!(
+                f,
+                "nft delete table {}; nft delete table {}",
+                Table::Inet,
+                Table::Bridge
             ),
             Op::RestoreFirewall(elements) => {
                 for family in ["inet", "bridge"] {

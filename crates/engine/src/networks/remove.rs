@@ -95,8 +95,20 @@ impl Engine {
             if matches!(plan::missing(bridge, &seen), Missing::NotOurs | Missing::Bridge) {
                 plan.retain(|op| !matches!(op, Op::DeleteLink { .. }));
             }
+            if self.is_last_real(network)? {
+                plan.push(Op::UnloadFirewall);
+            }
         }
         Ok(plan)
+    }
+
+    /// Whether no other network is real: then nothing needs our tables.
+    fn is_last_real(&mut self, network: &Network) -> Result<bool, EngineError> {
+        let networks = self.store.read(|records| records.networks())?;
+        let boot = Some(self.boot.as_str());
+        Ok(!networks
+            .iter()
+            .any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
     }
 }
 

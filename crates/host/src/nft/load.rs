@@ -32,14 +32,27 @@ pub(crate) fn replace(tables: &[Table], elements: &[Element]) -> Requests {
     let mut requests = Requests::default();
     begin(&mut requests);
     for table in tables {
-        // Created first, because deleting what is not there would be refused.
-        push(&mut requests, NEWTABLE, CREATE, *table, |_| {});
-        push(&mut requests, DELTABLE, 0, *table, |_| {});
+        push_deletion(&mut requests, *table);
         push_table(&mut requests, *table);
     }
     element::push_all(&mut requests, Change::Add, elements);
     end(&mut requests);
     requests
+}
+
+/// A batch that deletes the tables, where they are there.
+pub(crate) fn unload(tables: &[Table]) -> Requests {
+    let mut requests = Requests::default();
+    begin(&mut requests);
+    tables.iter().for_each(|table| push_deletion(&mut requests, *table));
+    end(&mut requests);
+    requests
+}
+
+/// Created first, because deleting what is not there would be refused.
+fn push_deletion(requests: &mut Requests, table: Table) {
+    push(requests, NEWTABLE, CREATE, table, |_| {});
+    push(requests, DELTABLE, 0, table, |_| {});
 }
 
 fn push_table(requests: &mut Requests, table: Table) {

@@ -116,7 +116,7 @@ fn the_rules_are_the_same_whatever_there_is() {
     host.run("b", "--net two -p 8081:80/udp");
     assert_eq!(rules(), before);
     host.z("rm -f a b").ok();
-    host.z("network rm one two").ok();
+    host.z("network rm two").ok();
     assert_eq!(rules(), before);
 }
 
@@ -138,4 +138,24 @@ fn commands_that_only_look_change_nothing() {
         host.z(command).ok();
     }
     before.assert_same(&host);
+}
+
+#[test]
+fn the_tables_go_with_the_last_network() {
+    let host = Host::new();
+    let tables = || host.net.output("nft", &["list", "tables"], "");
+    host.z("network create a").ok();
+    host.z("network create b").ok();
+    host.z("network rm a").ok();
+    assert!(tables().contains("inet zdocker") && tables().contains("bridge zdocker"));
+    host.z("network rm --dry-run b")
+        .ok()
+        .prints(&["nft delete table inet zdocker"]);
+    host.z("network rm b").ok();
+    assert_eq!(tables(), "");
+    // And come back with the next.
+    host.z("network create c").ok();
+    let server = host.run("web", "--net c -p 8080:80");
+    assert!(tables().contains("inet zdocker"));
+    drop(server);
 }
