@@ -96,8 +96,8 @@ fn processes() -> Result<Vec<String>> {
     Ok(list)
 }
 
-/// What the firewall has, but for the fixed part of zdocker's own tables: every rule of others, and all that is in sets
-/// and maps. Stateless, because counters change without anybody changing the firewall.
+/// What the firewall has: every table, chain and rule, and all that is in sets and maps. Stateless, because counters
+/// change without anybody changing the firewall.
 fn firewall() -> Result<Vec<String>> {
     let text = process::capture(Command::new("nft").args(["--json", "--stateless", "list", "ruleset"]))?;
     let ruleset: serde_json::Value = serde_json::from_str(&text)?;
@@ -109,11 +109,10 @@ fn firewall() -> Result<Vec<String>> {
         .filter_map(|object| object.as_object())
     {
         for (kind, content) in object {
-            let fixed = content["table"] == "zdocker" || (kind == "table" && content["name"] == "zdocker");
             for element in content["elem"].as_array().into_iter().flatten() {
                 entries.push(format!("{} {}: {element}", content["table"], content["name"]));
             }
-            if !fixed && kind != "metainfo" {
+            if kind != "metainfo" {
                 entries.push(format!(
                     "{kind} {} {} {}",
                     content["table"], content["name"], content["expr"]

@@ -223,6 +223,6 @@ fn nothing_left(before: &State) -> Result<()> {
         bail!("zdocker left behind:\n  {}", extra.join("\n  "));
     }
     println!("No link, route, firewall entry, mount, process or control group is left. What stays, once for the");
-    println!("whole host: IP forwarding is on, and zdocker's two firewall tables have their fixed rules and no entry.");
+    println!("whole host: IP forwarding is on.");
     Ok(())
 }
