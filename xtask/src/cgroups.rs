@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The groups in which the engines make one for each container.
-const PARENTS: &[&str] = &["zdocker", "docker", "libpod_parent"];
+/// The groups in which the other engines make one for each container.
+const PARENTS: &[&str] = &["docker", "libpod_parent"];
+
+/// How the names of zdocker's groups, which have no parent, begin.
+const OWN_PREFIX: &str = "zdocker-";
 
 /// Where control groups are mounted: one hierarchy (version 2), or a folder with one a controller (version 1).
 const TOP: &str = "/sys/fs/cgroup";
@@ -13,8 +16,20 @@ const TOP: &str = "/sys/fs/cgroup";
 /// The engines' groups that exist, each after the groups below it.
 pub(crate) fn existing() -> BTreeSet<std::cmp::Reverse<PathBuf>> {
     let mut found = BTreeSet::new();
-    let tops = std::iter::once(PathBuf::from(TOP)).chain(folders(Path::new(TOP)));
-    for parent in tops.flat_map(|top| PARENTS.iter().map(move |name| top.join(name))) {
+    let tops: Vec<PathBuf> = std::iter::once(PathBuf::from(TOP))
+        .chain(folders(Path::new(TOP)))
+        .collect();
+    let is_own = |group: &PathBuf| {
+        let name = group.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(OWN_PREFIX))
+    };
+    for group in tops.iter().flat_map(|top| folders(top)).filter(is_own) {
+        collect(&group, &mut found);
+    }
+    for parent in tops
+        .iter()
+        .flat_map(|top| PARENTS.iter().map(move |name| top.join(name)))
+    {
         if parent.is_dir() {
             collect(&parent, &mut found);
         }

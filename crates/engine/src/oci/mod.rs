@@ -17,9 +17,13 @@ const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 /// Where a host has its cgroup hierarchies, or its only one.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// The path of a container's cgroup in each hierarchy.
+/// The path of a container's cgroup in each hierarchy: at the top, as a parent of all would stay behind empty.
 pub(crate) fn cgroup_path(id: &str) -> PathBuf {
-    Path::new("/zdocker").join(id)
+    Path::new("/").join(cgroup_name(id))
+}
+
+fn cgroup_name(id: &str) -> String {
+    format!("zdocker-{id}")
 }
 
 /// The directories of a container's cgroup, one in each hierarchy that has it.
@@ -29,14 +33,14 @@ pub(crate) fn cgroup_directories(id: &str) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .chain([PathBuf::from(CGROUP_ROOT)]);
     roots
-        .map(|root| root.join("zdocker").join(id))
+        .map(|root| root.join(cgroup_name(id)))
         .filter(|path| path.exists())
         .collect()
 }
 
 /// The directory of a container's cgroup; `None` when this host has not a pure cgroup2 hierarchy.
 pub(crate) fn cgroup2_directory(id: &str) -> Option<PathBuf> {
-    is_cgroup2().then(|| Path::new(CGROUP_ROOT).join("zdocker").join(id))
+    is_cgroup2().then(|| Path::new(CGROUP_ROOT).join(cgroup_name(id)))
 }
 
 /// Whether this host has a pure cgroup2 hierarchy, and not one of cgroup1 or of both.

@@ -152,7 +152,7 @@ impl TestBox {
     }
 
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
-        let own = Path::new("zdocker").join(self.paths.id());
+        let own = format!("zdocker-{}", self.paths.id());
         let hierarchies = fs::read_dir("/sys/fs/cgroup")
             .unwrap()
             .flatten()

@@ -209,10 +209,7 @@ fn directories(root: &Path, directory: &Path, label: &str, lines: &mut BTreeSet<
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let path = entry.path();
-            // The parent of all containers' control groups stays.
-            if path != root.join("zdocker") {
-                lines.insert(format!("{label} {}: {}", root.display(), path.display()));
-            }
+            lines.insert(format!("{label} {}: {}", root.display(), path.display()));
             directories(root, &entry.path(), label, lines);
         }
     }
