@@ -103,12 +103,6 @@ impl ContainerPaths {
         self.run_dir().join("attach.sock")
     }
 
-    /// The init process of the container that runs, or ran last: a [`crate::signals::ProcessRef`] as JSON. The shim
-    /// writes it before it answers its launcher, so that a container whose launcher died is found.
-    pub fn init_file(&self) -> PathBuf {
-        self.run_dir().join("init.json")
-    }
-
     /// What the shim writes on standard error; empty when all goes well.
     pub fn shim_log(&self) -> PathBuf {
         self.run_dir().join("shim.log")

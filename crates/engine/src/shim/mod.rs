@@ -236,8 +236,6 @@ fn try_start(
     let pid = runtime.create(theirs)?;
     let stdio = pending.ready().map_err(failed)?;
     let init = ProcessRef::of(pid.as_raw()).map_err(failed)?;
-    let text = serde_json::to_vec(&init).map_err(|error| failed(error.into()))?;
-    fs::write(paths.init_file(), text).map_err(failed)?;
     runtime.start()?;
     let server = Server {
         init: Pid::from_raw(init.pid),

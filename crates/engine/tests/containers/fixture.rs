@@ -107,7 +107,7 @@ impl TestBox {
     }
 
     pub(crate) fn init(&self) -> ProcessRef {
-        serde_json::from_slice(&fs::read(self.paths.init_file()).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(crate::roles::init_file(&self.paths)).unwrap()).unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -165,7 +165,7 @@ impl TestBox {
 impl Drop for TestBox {
     /// A test that has failed half-way leaves nothing either.
     fn drop(&mut self) {
-        if let Ok(text) = fs::read(self.paths.init_file())
+        if let Ok(text) = fs::read(crate::roles::init_file(&self.paths))
             && let Ok(init) = serde_json::from_slice::<ProcessRef>(&text)
         {
             init.stop(Signal::KILL, Duration::ZERO).unwrap();

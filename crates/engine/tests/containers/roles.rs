@@ -60,9 +60,14 @@ pub(crate) fn shim_command(paths: &ContainerPaths) -> Command {
     command
 }
 
+/// Where the shim records the container's first process, as an engine would in its records.
+pub(crate) fn init_file(paths: &ContainerPaths) -> PathBuf {
+    paths.run_dir().join("init.json")
+}
+
 fn be_shim(paths: &ContainerPaths) -> i32 {
     shim::main(
-        |_| Ok(()),
+        |init| fs::write(init_file(paths), serde_json::to_vec(&init).unwrap()).map_err(|error| error.to_string()),
         |outcome| {
             rootfs::unmount(paths).unwrap();
             fs::write(paths.state_dir().join("outcome"), format!("{outcome:?}")).unwrap();
@@ -153,7 +158,7 @@ fn be_exec(paths: &ContainerPaths, args: &[String]) -> i32 {
             _ => request.args = args.by_ref().cloned().collect(),
         }
     }
-    let init: ProcessRef = serde_json::from_slice(&fs::read(paths.init_file()).unwrap()).unwrap();
+    let init: ProcessRef = serde_json::from_slice(&fs::read(init_file(paths)).unwrap()).unwrap();
     exec::exec(paths, runtime.as_deref(), init, &request).unwrap_or_else(|error| {
         eprintln!("{error}");
         error.exit_status()
