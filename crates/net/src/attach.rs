@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, InterfaceAddress, Network};
+use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
 use crate::ports::{PortRequest, PublishedPort};
 use crate::subnet::Family;
@@ -246,7 +246,10 @@ pub fn endpoint(
         mac: wish.mac.unwrap_or(MacAddress::local(chance)),
         addresses: Vec::new(),
         gateways: wish.gateways.clone(),
+        metric: None,
+        routes: Vec::new(),
         ports: Vec::new(),
+        settings: EndpointSettings::default(),
     })
 }
 
@@ -263,17 +266,14 @@ pub fn bear_addresses(endpoint: &mut Endpoint, addresses: Vec<InterfaceAddress>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BridgeDevice, Pool};
+    use crate::model::{BridgeDevice, Pool, Settings};
 
     fn network(number: u8, driver: Driver, subnets: &[&str], internal: bool) -> Network {
         let name = format!("net{number}");
         let pools = subnets
             .iter()
             .map(|s| s.parse().unwrap())
-            .map(|subnet: crate::subnet::Subnet| Pool {
-                subnet,
-                gateway: subnet.nth(1).unwrap(),
-            });
+            .map(|subnet: crate::subnet::Subnet| Pool::new(subnet, subnet.nth(1).unwrap()));
         Network {
             id: Id::new([number; 32]),
             driver,
@@ -284,8 +284,10 @@ mod tests {
                 mtu: 1500,
             }),
             name: name.parse().unwrap(),
+            parent: None,
             internal,
             masquerade: true,
+            settings: Settings::default(),
             options: Default::default(),
             labels: Default::default(),
             created: 0,

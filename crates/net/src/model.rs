@@ -54,12 +54,43 @@ impl fmt::Display for Driver {
 }
 
 /// One subnet of a network and the address that the host bears in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
-    /// The addresses handed out.
+    /// The addresses of the network.
     pub subnet: Subnet,
     /// The host's own address on the bridge, and the containers' way out.
     pub gateway: IpAddr,
+    /// The part of the subnet that addresses are handed out from; all of it if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Subnet>,
+    /// Addresses that are never handed out, by the names that the user gave them (Docker's `--aux-address`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+impl Pool {
+    /// A pool that hands out all of `subnet`.
+    pub fn new(subnet: Subnet, gateway: IpAddr) -> Self {
+        Pool {
+            subnet,
+            gateway,
+            range: None,
+            reserved: BTreeMap::new(),
+        }
+    }
+}
+
+/// A route within a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// What is reached.
+    pub destination: Subnet,
+    /// By which neighbour; directly on the link if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// Of routes to the same destination the one with the lowest is taken; the kernel's default if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
 }
 
 /// The device of a bridge network.
@@ -71,6 +102,32 @@ pub struct BridgeDevice {
     pub mac: MacAddress,
     /// In bytes.
     pub mtu: u32,
+}
+
+/// The interface of the host that the interfaces of a macvlan or ipvlan network are made on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentDevice {
+    /// Its interface name.
+    pub name: InterfaceName,
+    /// Of the interfaces made on it, in bytes.
+    pub mtu: u32,
+}
+
+/// What a network gives its endpoints, beside addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// How the names of its interfaces within containers begin; `eth` if missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface_prefix: Option<String>,
+    /// It gives no default route.
+    pub no_default_route: bool,
+    /// Of the default routes that it gives; the kernel's default if missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// Routes that every endpoint gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
 }
 
 /// A network as it is recorded.
@@ -86,10 +143,16 @@ pub struct Network {
     pub pools: Vec<Pool>,
     /// The bridge; `None` for `host` and `none`, and for the default network before its first use.
     pub bridge: Option<BridgeDevice>,
+    /// The parent interface; `None` for all but `macvlan` and `ipvlan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentDevice>,
     /// No way out, and none in.
     pub internal: bool,
     /// What goes to the outside bears the host's address.
     pub masquerade: bool,
+    /// What it gives its endpoints.
+    #[serde(default)]
+    pub settings: Settings,
     /// The options as the user gave them.
     pub options: BTreeMap<String, String>,
     /// Free for users.
@@ -135,6 +198,32 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
+/// How much an endpoint may send and receive, in bits a second; no limit where missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bandwidth {
+    /// What the container receives.
+    pub receive: Option<u64>,
+    /// What the container sends.
+    pub send: Option<u64>,
+}
+
+/// What a user may choose of an endpoint, beside addresses and ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointSettings {
+    /// Names of the container on this network, beside its own.
+    pub aliases: Vec<String>,
+    /// Of a container's networks the one with the highest gives the default route.
+    pub gateway_priority: i32,
+    /// Kernel variables of the interface, each a path below `/proc/sys` with the interface's name in it, and its value.
+    pub sysctls: Vec<(String, String)>,
+    /// How much it may send and receive.
+    pub bandwidth: Bandwidth,
+    /// The options as the user gave them.
+    pub options: BTreeMap<String, String>,
+}
+
 /// One container's place on one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -154,8 +243,17 @@ pub struct Endpoint {
     pub addresses: Vec<InterfaceAddress>,
     /// The gateways of the default routes; empty where another network gives the way out, or none does.
     pub gateways: Vec<IpAddr>,
+    /// Of the default routes; the kernel's default if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// Other routes by this endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// What is published of the container through this endpoint.
     pub ports: Vec<PublishedPort>,
+    /// What the user chose.
+    #[serde(default)]
+    pub settings: EndpointSettings,
 }
 
 impl Endpoint {

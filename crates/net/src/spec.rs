@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::ipam;
-use crate::model::{BUILT_IN, BridgeDevice, Driver, Network, Pool, UnixNanos, UnknownDriver};
+use crate::model::{BUILT_IN, BridgeDevice, Driver, Network, Pool, Settings, UnixNanos, UnknownDriver};
 use crate::names::{Id, InterfaceName, MacAddress, Name, NameError};
 use crate::pools::{self, DefaultPool};
 use crate::seen::Seen;
@@ -248,8 +248,10 @@ fn bridge_network(
             mac: birth.mac,
             mtu,
         }),
+        parent: None,
         internal: request.internal,
         masquerade: read.masquerade.unwrap_or(true),
+        settings: Settings::default(),
         options,
         labels: request.labels.iter().cloned().collect(),
         created: birth.now,
@@ -378,7 +380,7 @@ fn pool(subnet: Subnet, gateway: Option<IpAddr>) -> Result<Pool, SpecError> {
         None => subnet.nth(*usable.start()).ok_or(SpecError::TooSmall(subnet))?,
     };
     match subnet.offset_of(gateway) {
-        Some(offset) if usable.contains(&offset) => Ok(Pool { subnet, gateway }),
+        Some(offset) if usable.contains(&offset) => Ok(Pool::new(subnet, gateway)),
         _ => Err(SpecError::GatewayUnusable(gateway, subnet)),
     }
 }

@@ -69,10 +69,10 @@ fn left_to_us_everything_is_chosen_around_what_is_there() {
     let network = create_alone(&request("mynet")).unwrap();
     assert_eq!(
         network.pools,
-        [Pool {
-            subnet: "172.16.2.0/24".parse().unwrap(),
-            gateway: "172.16.2.1".parse().unwrap()
-        }]
+        [Pool::new(
+            "172.16.2.0/24".parse().unwrap(),
+            "172.16.2.1".parse().unwrap()
+        )]
     );
     let bridge = network.bridge.unwrap();
     assert_eq!((bridge.name.as_str(), bridge.mtu), ("mynet", 1400));

@@ -10,7 +10,7 @@ use zdocker_host::Kernel;
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
 use zdocker_net::attach::{self, AttachRequest, EndpointWish};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -72,10 +72,7 @@ fn bytes(number: u32, mark: u8) -> [u8; 32] {
 pub(crate) fn network(number: u8, subnets: &[Subnet]) -> Result<Network> {
     let pool = |subnet: &Subnet| {
         let gateway = subnet.nth(1).context("the subnet has no second address")?;
-        Ok(Pool {
-            subnet: *subnet,
-            gateway,
-        })
+        Ok(Pool::new(*subnet, gateway))
     };
     Ok(Network {
         id: Id::new(bytes(number.into(), 1)),
@@ -87,8 +84,10 @@ pub(crate) fn network(number: u8, subnets: &[Subnet]) -> Result<Network> {
             mac: MacAddress::local([2, 0, 0, 0, 0, number]),
             mtu: 1500,
         }),
+        parent: None,
         internal: false,
         masquerade: true,
+        settings: Settings::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
         created: 0,

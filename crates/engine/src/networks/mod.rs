@@ -10,7 +10,7 @@ pub(crate) use real::real_things;
 use std::collections::BTreeMap;
 
 use zdocker_host::store::{NetworkRecord, Records, State, Usage};
-use zdocker_net::model::{BUILT_IN, Driver, Endpoint, Network, Pool};
+use zdocker_net::model::{BUILT_IN, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, Name};
 use zdocker_net::pools::{self, DefaultPool};
 
@@ -99,7 +99,7 @@ impl Engine {
                 .map(|pool| {
                     let usage = records.usage(&pool.subnet)?;
                     Ok(PoolView {
-                        pool: *pool,
+                        pool: pool.clone(),
                         usage,
                         holders: holders.clone(),
                     })
@@ -134,8 +134,10 @@ fn built_in(name: Name, driver: Driver) -> Result<Network, EngineError> {
         driver,
         pools: Vec::new(),
         bridge: None,
+        parent: None,
         internal: false,
         masquerade: true,
+        settings: Settings::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
         created: now(),

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, EndpointSettings, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress, Name};
 use zdocker_net::ports::{Protocol, PublishedPort};
 use zdocker_net::subnet::Subnet;
@@ -20,17 +20,16 @@ fn network(name: &str, subnet: &str) -> Network {
         id: fresh_id(),
         name: name.parse().unwrap(),
         driver: Driver::Bridge,
-        pools: vec![Pool {
-            subnet,
-            gateway: subnet.nth(1).unwrap(),
-        }],
+        pools: vec![Pool::new(subnet, subnet.nth(1).unwrap())],
         bridge: Some(BridgeDevice {
             name: name.parse().unwrap(),
             mac: MacAddress::local([1; 6]),
             mtu: 1500,
         }),
+        parent: None,
         internal: false,
         masquerade: true,
+        settings: Settings::default(),
         options: Default::default(),
         labels: Default::default(),
         created: 7,
@@ -47,6 +46,9 @@ fn endpoint(network: &Network) -> Endpoint {
         mac: MacAddress::local([2; 6]),
         addresses: Vec::new(),
         gateways: Vec::new(),
+        metric: None,
+        routes: Vec::new(),
+        settings: EndpointSettings::default(),
         ports: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use zdocker_net::firewall::{endpoint_elements, network_elements};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Settings};
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::op::{HostPort, NamespacePath, Op, Place};
 use zdocker_net::ports::PublishedPort;
@@ -175,22 +175,18 @@ pub(crate) fn network(number: u8) -> Network {
         name: format!("net{number}").parse().unwrap(),
         driver: Driver::Bridge,
         pools: vec![
-            Pool {
-                subnet: subnet(&format!("10.{number}.0.0/24")),
-                gateway: ip(&format!("10.{number}.0.1")),
-            },
-            Pool {
-                subnet: subnet(&format!("fd00:{number}::/64")),
-                gateway: ip(&format!("fd00:{number}::1")),
-            },
+            Pool::new(subnet(&format!("10.{number}.0.0/24")), ip(&format!("10.{number}.0.1"))),
+            Pool::new(subnet(&format!("fd00:{number}::/64")), ip(&format!("fd00:{number}::1"))),
         ],
         bridge: Some(BridgeDevice {
             name: name(&format!("br{number}")),
             mac: mac(number, 1),
             mtu: 1400,
         }),
+        parent: None,
         internal: false,
         masquerade: true,
+        settings: Settings::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
         created: 0,
@@ -220,6 +216,9 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
             })
             .collect(),
         gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
+        metric: None,
+        routes: Vec::new(),
+        settings: EndpointSettings::default(),
         ports: ports.iter().map(|text| published(text)).collect(),
     }
 }
