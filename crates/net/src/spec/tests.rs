@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Pool;
 use crate::seen::SeenLink;
 
 fn birth(seed: u8) -> Birth {
@@ -35,7 +36,7 @@ fn host() -> Seen {
 }
 
 fn create_among(networks: &[Network], request: &NetworkRequest) -> Result<Network, SpecError> {
-    let pools = pools::built_in([7; 5]);
+    let pools = crate::pools::built_in([7; 5]);
     create(
         request,
         &Surroundings {
