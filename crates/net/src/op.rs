@@ -89,6 +89,8 @@ pub enum Op {
         mtu: u32,
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
         hairpin: bool,
+        /// No frame passes between this port and others that are isolated.
+        isolated: bool,
     },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
@@ -98,6 +100,8 @@ pub enum Op {
         bridge: InterfaceName,
         /// As for a new veth pair.
         hairpin: bool,
+        /// As for a new veth pair.
+        isolated: bool,
     },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
@@ -124,10 +128,12 @@ pub enum Op {
         place: Place,
         /// What is reached.
         destination: Subnet,
-        /// By which neighbour.
-        via: IpAddr,
+        /// By which neighbour; directly on the link if missing.
+        via: Option<IpAddr>,
         /// By which interface.
         link: InterfaceName,
+        /// Of routes to the same destination the one with the lowest is taken; the kernel's default if missing.
+        metric: Option<u32>,
     },
     /// Add elements to our firewall's maps and sets, all or none.
     AddElements(Vec<Element>),
@@ -263,6 +269,7 @@ impl fmt::Display for Op {
                 mac,
                 mtu,
                 hairpin,
+                isolated,
             } => {
                 let path = Quoted(&namespace.0);
                 write!(
@@ -272,17 +279,29 @@ impl fmt::Display for Op {
                      ip link set {host} addrgenmode none\n\
                      nsenter --net={path} ip link set {peer} addrgenmode none"
                 )?;
-                if *hairpin {
-                    write!(f, "\nbridge link set dev {host} hairpin on")
-                } else {
-                    Ok(())
+                if *hairpin || *isolated {
+                    write!(f, "\nbridge link set dev {host}")?;
                 }
+                if *hairpin {
+                    f.write_str(" hairpin on")?;
+                }
+                if *isolated {
+                    f.write_str(" isolated on")?;
+                }
+                Ok(())
             }
-            Op::JoinBridge { link, bridge, hairpin } => {
-                let hairpin = if *hairpin { "on" } else { "off" };
+            Op::JoinBridge {
+                link,
+                bridge,
+                hairpin,
+                isolated,
+            } => {
+                let word = |on: &bool| if *on { "on" } else { "off" };
                 write!(
                     f,
-                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {hairpin}"
+                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {} isolated {}",
+                    word(hairpin),
+                    word(isolated)
                 )
             }
             Op::AddAddress {
@@ -304,8 +323,17 @@ impl fmt::Display for Op {
                 destination,
                 via,
                 link,
+                metric,
             } => {
-                write!(f, "{}ip route add {destination} via {via} dev {link}", at(place))
+                write!(f, "{}ip route add {destination}", at(place))?;
+                if let Some(via) = via {
+                    write!(f, " via {via}")?;
+                }
+                write!(f, " dev {link}")?;
+                match metric {
+                    Some(metric) => write!(f, " metric {metric}"),
+                    None => Ok(()),
+                }
             }
             Op::AddElements(elements) => write_elements(f, "add", elements),
             Op::DeleteElements(elements) => write_elements(f, "delete", elements),

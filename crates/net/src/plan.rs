@@ -3,7 +3,7 @@
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
-use crate::model::{BridgeDevice, Endpoint, Network};
+use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
@@ -40,13 +40,10 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
         address,
         prefix,
     };
-    ops.extend(
-        network
-            .pools
-            .iter()
-            .map(|pool| address(pool.gateway, pool.subnet.prefix())),
-    );
-    if network.pool(Family::V6).is_some() {
+    let borne = |pool: &&Pool| network.settings.has_gateway_address(pool.subnet.family());
+    let pools = network.pools.iter().filter(borne);
+    ops.extend(pools.map(|pool| address(pool.gateway, pool.subnet.prefix())));
+    if network.pool(Family::V6).is_some() && network.settings.has_gateway_address(Family::V6) {
         ops.push(address(mac.link_local().into(), LINK_LOCAL_PREFIX));
     }
     ops.push(Op::SetUp {
@@ -129,7 +126,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     };
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
-    ops.extend(plug(bridge, endpoint, namespace));
+    ops.extend(plug(network, bridge, endpoint, namespace));
     ops.extend(forget_udp_flows(endpoint));
     ops
 }
@@ -137,12 +134,12 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     match &network.bridge {
-        Some(bridge) => plug(bridge, endpoint, namespace),
+        Some(bridge) => plug(network, bridge, endpoint, namespace),
         None => Vec::new(),
     }
 }
 
-fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     let inside = Place::Namespace(namespace.clone());
     let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
@@ -151,7 +148,8 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
         peer: endpoint.interface.clone(),
         mac: endpoint.mac,
         mtu: bridge.mtu,
-        hairpin: !endpoint.ports.is_empty(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
     }];
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
@@ -167,13 +165,42 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
         place: inside.clone(),
         link: endpoint.interface.clone(),
     });
-    ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
-        place: inside.clone(),
-        destination: Subnet::default_route(Family::of(*gateway)),
-        via: *gateway,
-        link: endpoint.interface.clone(),
-    }));
+    ops.extend(routes(endpoint).map(
+        |Route {
+             destination,
+             via,
+             metric,
+         }| Op::AddRoute {
+            place: inside.clone(),
+            destination,
+            via,
+            link: endpoint.interface.clone(),
+            metric,
+        },
+    ));
     ops
+}
+
+/// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
+/// published of itself.
+fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
+    !endpoint.ports.is_empty() && !network.settings.no_hairpin
+}
+
+/// The routes of `endpoint`. Those on the link come first: the neighbours of others may be reached by them.
+fn routes(endpoint: &Endpoint) -> impl Iterator<Item = Route> {
+    let defaults = endpoint.gateways.iter().map(|gateway| Route {
+        destination: Subnet::default_route(Family::of(*gateway)),
+        via: Some(*gateway),
+        metric: endpoint.metric,
+    });
+    let (on_link, by_neighbour): (Vec<&Route>, Vec<&Route>) =
+        endpoint.routes.iter().partition(|route| route.via.is_none());
+    on_link
+        .into_iter()
+        .cloned()
+        .chain(defaults)
+        .chain(by_neighbour.into_iter().cloned())
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
@@ -214,7 +241,8 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
     let join = |endpoint: &Endpoint| Op::JoinBridge {
         link: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
-        hairpin: !endpoint.ports.is_empty(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
     };
     astray.map(join).collect()
 }

@@ -23,22 +23,39 @@ const RT_TABLE_MAIN: u8 = 254;
 /// Set up by a user's command, as `ip route add` marks it.
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 /// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
 const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
-/// Adds a route to the main table.
-pub(crate) fn add(requests: &mut Requests, destination: &Subnet, via: IpAddr, index: u32) -> usize {
+/// Adds a route to the main table, by a neighbour or directly on the link.
+pub(crate) fn add(
+    requests: &mut Requests,
+    destination: &Subnet,
+    via: Option<IpAddr>,
+    index: u32,
+    metric: Option<u32>,
+) -> usize {
     let family = family_number(destination.family());
+    let scope = if via.is_some() {
+        RT_SCOPE_UNIVERSE
+    } else {
+        RT_SCOPE_LINK
+    };
     requests.push(RTM_NEWROUTE, CREATE | EXCL, |m| {
         m.raw(&[family, destination.prefix(), 0, 0]);
-        m.raw(&[RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST])
-            .raw(&[0; 4]);
+        m.raw(&[RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST]).raw(&[0; 4]);
         if destination.prefix() > 0 {
             m.attribute(RTA_DST, &octets(destination.address()));
         }
-        m.attribute(RTA_GATEWAY, &octets(via)).u32(RTA_OIF, index);
+        if let Some(via) = via {
+            m.attribute(RTA_GATEWAY, &octets(via));
+        }
+        m.u32(RTA_OIF, index);
+        if let Some(metric) = metric {
+            m.u32(RTA_PRIORITY, metric);
+        }
     })
 }
 

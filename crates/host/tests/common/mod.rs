@@ -311,6 +311,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
             mac: endpoint.mac,
             mtu: bridge.mtu,
             hairpin: true,
+            isolated: network.settings.no_neighbours,
         },
     ];
     let link_local = InterfaceAddress {
@@ -336,8 +337,9 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
     ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
         place: place.clone(),
         destination: Subnet::default_route(Family::of(*gateway)),
-        via: *gateway,
+        via: Some(*gateway),
         link: link.clone(),
+        metric: None,
     }));
     ops.push(Op::ForgetUdpFlows {
         ports: udp_ports(endpoint),
