@@ -135,26 +135,26 @@ pub(super) fn record_endpoint(
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
-    let mut addresses = Vec::new();
-    for pool in &network.pools {
-        let asked = wish
-            .addresses
-            .iter()
-            .copied()
-            .find(|address: &IpAddr| pool.subnet.contains(*address));
-        let address = records.lease_address(&pool.subnet, asked, &endpoint.id, recording.now)?;
-        addresses.push(InterfaceAddress {
-            address,
-            prefix: pool.subnet.prefix(),
-        });
-    }
+    let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
     attach::bear_addresses(&mut endpoint, addresses, wish);
+    endpoint
+        .gateways
+        .retain(|gateway| serves(network, *gateway, &endpoint.addresses));
     if wish.publishes {
-        let taken = ports.iter().map(|port| take_port(records, &endpoint.id, port));
+        let taken = ports.iter().map(|port| {
+            let host_ip = port.host_ip.or(network.settings.host_binding);
+            take_port(records, &endpoint.id, &PortRequest { host_ip, ..*port })
+        });
         endpoint.ports = taken.collect::<Result<_, _>>()?;
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)
+}
+
+/// Whether the gateway is in the subnet of one of the addresses: of several subnets of a family an endpoint is in one.
+fn serves(network: &Network, gateway: IpAddr, addresses: &[InterfaceAddress]) -> bool {
+    let mut pools = network.pools.iter().filter(|pool| pool.gateway == gateway);
+    pools.any(|pool| addresses.iter().any(|own| pool.subnet.contains(own.address)))
 }
 
 fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<PublishedPort, EngineError> {

@@ -1,11 +1,11 @@
 //! Networks with driver `bridge`: their options and their device.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::options::boolean;
-use super::pools::choose_pools;
-use super::{Birth, NetworkRequest, SpecError, Surroundings};
-use crate::model::{BridgeDevice, Driver, Network, Pool, Settings};
+use super::options::{self, COMMON, Given};
+use super::{Birth, NetworkRequest, SpecError, Surroundings, pools, routes};
+use crate::model::{BridgeDevice, Driver, GatewayMode, Isolation, Network, Pool, Settings};
 use crate::names::{Id, InterfaceName, Name};
 use crate::seen::Seen;
 use crate::subnet::Family;
@@ -17,37 +17,154 @@ const ETHERNET_MTU: u32 = 1500;
 const MTU_LIMITS: [(Family, u32); 2] = [(Family::V4, 68), (Family::V6, 1280)];
 const MTU_MAX: u32 = 65535;
 
+/// The options of the bridge driver with Docker's and Podman's names of them; [`COMMON`] ones come in addition.
+const NAMES: [(&str, &[&str]); 16] = [
+    ("bridge", &["com.docker.network.bridge.name"]),
+    ("mtu", &["com.docker.network.driver.mtu"]),
+    ("masquerade", &["com.docker.network.bridge.enable_ip_masquerade"]),
+    ("enable_ipv4", &["com.docker.network.enable_ipv4"]),
+    ("enable_ipv6", &["com.docker.network.enable_ipv6"]),
+    ("gateway_mode_ipv4", &["com.docker.network.bridge.gateway_mode_ipv4"]),
+    ("gateway_mode_ipv6", &["com.docker.network.bridge.gateway_mode_ipv6"]),
+    ("inhibit_ipv4", &["com.docker.network.bridge.inhibit_ipv4"]),
+    ("icc", &["com.docker.network.bridge.enable_icc"]),
+    ("isolation", &["isolate"]),
+    ("host_binding", &[]),
+    ("host_binding_ipv4", &["com.docker.network.bridge.host_binding_ipv4"]),
+    ("outbound_addr4", &["com.docker.network.host_ipv4"]),
+    ("outbound_addr6", &["com.docker.network.host_ipv6"]),
+    (
+        "trusted_host_interfaces",
+        &["com.docker.network.bridge.trusted_host_interfaces"],
+    ),
+    ("hairpin", &[]),
+];
+
 /// The options of the bridge driver, read.
-#[derive(Default)]
 struct BridgeOptions {
     device: Option<InterfaceName>,
     mtu: Option<u32>,
-    masquerade: Option<bool>,
+    masquerade: bool,
+    ipv4: bool,
+    ipv6: bool,
+    settings: Settings,
 }
 
 impl BridgeOptions {
-    fn read(options: &BTreeMap<String, String>) -> Result<Self, SpecError> {
-        let mut read = BridgeOptions::default();
+    fn read(request: &NetworkRequest, options: &BTreeMap<String, String>) -> Result<Self, SpecError> {
+        let mut read = BridgeOptions {
+            device: None,
+            mtu: None,
+            masquerade: true,
+            ipv4: request.ipv4,
+            ipv6: request.ipv6,
+            settings: options::common(request)?,
+        };
         for (key, value) in options {
-            let bad = |want| SpecError::OptionValue {
-                key: key.clone(),
-                value: value.clone(),
-                want,
-            };
-            match key.as_str() {
-                "bridge" | "com.docker.network.bridge.name" => read.device = Some(value.parse()?),
-                "mtu" | "com.docker.network.driver.mtu" => {
-                    let mtu = value.parse().map_err(|_| bad("a number of bytes"))?;
-                    read.mtu = Some(mtu);
-                }
-                "masquerade" | "com.docker.network.bridge.enable_ip_masquerade" => {
-                    read.masquerade = Some(boolean(value).ok_or_else(|| bad("true or false"))?);
-                }
-                _ => return Err(SpecError::UnknownOption(key.clone())),
-            }
+            read.take(Given { key, value })?;
         }
         Ok(read)
     }
+
+    fn take(&mut self, given: Given<'_>) -> Result<(), SpecError> {
+        let named = |(short, others): &&(&str, &[&str])| *short == given.key || others.contains(&given.key);
+        let name = NAMES.iter().find(named).map_or("", |(short, _)| short);
+        let settings = &mut self.settings;
+        match name {
+            "bridge" => self.device = Some(given.value.parse()?),
+            "mtu" => self.mtu = Some(given.parsed("a number of bytes")?),
+            "masquerade" => self.masquerade = given.boolean()?,
+            "enable_ipv4" => self.ipv4 = given.boolean()?,
+            "enable_ipv6" => self.ipv6 = given.boolean()?,
+            "gateway_mode_ipv4" => settings.gateway_mode_v4 = gateway_mode(given)?,
+            "gateway_mode_ipv6" => settings.gateway_mode_v6 = gateway_mode(given)?,
+            "inhibit_ipv4" => settings.inhibit_v4 = given.boolean()?,
+            "icc" => settings.no_neighbours = !given.boolean()?,
+            "isolation" => settings.isolation = isolation(given)?,
+            "host_binding" => settings.host_binding = Some(host_binding(given, None)?),
+            "host_binding_ipv4" => settings.host_binding = Some(host_binding(given, Some(Family::V4))?),
+            "outbound_addr4" => settings.outbound.push(outbound(given, Family::V4)?),
+            "outbound_addr6" => settings.outbound.push(outbound(given, Family::V6)?),
+            "trusted_host_interfaces" => settings.trusted = interfaces(given)?,
+            "hairpin" => settings.no_hairpin = !given.boolean()?,
+            _ if options::read_common(given, settings)? => {}
+            _ => return Err(unknown(given.key)),
+        }
+        Ok(())
+    }
+}
+
+fn unknown(key: &str) -> SpecError {
+    let known: Vec<&str> = NAMES.iter().map(|(short, _)| *short).chain(COMMON).collect();
+    SpecError::UnknownOption {
+        key: key.to_owned(),
+        driver: Driver::Bridge,
+        known: known.join(", "),
+    }
+}
+
+fn gateway_mode(given: Given<'_>) -> Result<GatewayMode, SpecError> {
+    Ok(match given.value {
+        // Docker takes the empty word for the default.
+        "" | "nat" => GatewayMode::Nat,
+        "nat-unprotected" => GatewayMode::NatUnprotected,
+        "routed" => GatewayMode::Routed,
+        "isolated" => GatewayMode::Isolated,
+        _ => return Err(given.bad("nat, nat-unprotected, routed or isolated")),
+    })
+}
+
+/// The words of Podman's `isolate` mean the same.
+fn isolation(given: Given<'_>) -> Result<Isolation, SpecError> {
+    Ok(match given.value {
+        "none" | "false" => Isolation::None,
+        "normal" | "true" => Isolation::Normal,
+        "strict" => Isolation::Strict,
+        _ => return Err(given.bad("none, normal or strict")),
+    })
+}
+
+/// An address that ports can be published at.
+fn host_binding(given: Given<'_>, family: Option<Family>) -> Result<IpAddr, SpecError> {
+    let want = "an address of this host, neither ::1 nor link-local";
+    let address: IpAddr = given.parsed(want)?;
+    let unpublishable = match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+    };
+    if family.is_some_and(|family| family != Family::of(address)) {
+        return Err(given.bad("an IPv4 address of this host"));
+    }
+    if unpublishable {
+        Err(given.bad(want))
+    } else {
+        Ok(address)
+    }
+}
+
+/// An address that packets can bear on their way out.
+fn outbound(given: Given<'_>, family: Family) -> Result<IpAddr, SpecError> {
+    let want = match family {
+        Family::V4 => "an IPv4 address of this host",
+        Family::V6 => "an IPv6 address of this host",
+    };
+    let address: IpAddr = given.parsed(want)?;
+    let usable =
+        Family::of(address) == family && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
+    if usable { Ok(address) } else { Err(given.bad(want)) }
+}
+
+fn interfaces(given: Given<'_>) -> Result<Vec<InterfaceName>, SpecError> {
+    let mut interfaces = Vec::new();
+    for name in given.value.split(':') {
+        let name = name
+            .parse()
+            .map_err(|_| given.bad("names of interfaces with colons between them, for example eth0:eth1"))?;
+        if !interfaces.contains(&name) {
+            interfaces.push(name);
+        }
+    }
+    Ok(interfaces)
 }
 
 /// The bridge network that `request` asks for.
@@ -58,8 +175,10 @@ pub(super) fn create(
     birth: Birth,
 ) -> Result<Network, SpecError> {
     let options: BTreeMap<String, String> = request.options.iter().cloned().collect();
-    let read = BridgeOptions::read(&options)?;
-    let pools = choose_pools(request, around)?;
+    let mut read = BridgeOptions::read(request, &options)?;
+    let pools = pools::choose(request, (read.ipv4, read.ipv6), around)?;
+    read.settings.routes = routes::read(&request.routes, &pools)?;
+    check_together(request, &read.settings, &pools)?;
     let device = choose_device(read.device, &name, &birth.id, around)?;
     let mtu = choose_mtu(read.mtu, &options, &pools, around.seen)?;
     Ok(Network {
@@ -74,12 +193,30 @@ pub(super) fn create(
         }),
         parent: None,
         internal: request.internal,
-        masquerade: read.masquerade.unwrap_or(true),
-        settings: Settings::default(),
+        masquerade: read.masquerade,
+        settings: read.settings,
         options,
         labels: request.labels.iter().cloned().collect(),
         created: birth.now,
     })
+}
+
+/// Refuses what cannot be had together.
+fn check_together(request: &NetworkRequest, settings: &Settings, pools: &[Pool]) -> Result<(), SpecError> {
+    let has = |family| pools.iter().any(|pool| pool.subnet.family() == family);
+    let addresses = settings.host_binding.iter().chain(&settings.outbound);
+    if let Some(address) = addresses.copied().find(|address| !has(Family::of(*address))) {
+        return Err(SpecError::NoSuchFamily(address, Family::of(address)));
+    }
+    let modes = [settings.gateway_mode_v4, settings.gateway_mode_v6];
+    if modes.contains(&GatewayMode::Isolated) && !request.internal {
+        return Err(SpecError::IsolatedNotInternal);
+    }
+    let default_route = settings.routes.iter().find(|route| route.destination.prefix() == 0);
+    match default_route {
+        Some(route) if !settings.no_default_route => Err(SpecError::RouteIsDefault(route.destination)),
+        _ => Ok(()),
+    }
 }
 
 fn choose_mtu(

@@ -30,9 +30,9 @@ pub enum SpecError {
     /// Subnets and gateways are for bridges.
     #[error("driver \"{0}\" takes no subnet")]
     NoSubnets(Driver),
-    /// Two subnets of one family.
-    #[error("subnets {0} and {1} are both {family}: a network has one subnet of each family", family = .0.family())]
-    TwoOfAFamily(Subnet, Subnet),
+    /// Two subnets of the network itself.
+    #[error("subnets {0} and {1} overlap; leave one out")]
+    OverlapsItself(Subnet, Subnet),
     /// Neither family is wanted.
     #[error("the network would have no subnet: leave --ipv4=false out, or give --ipv6 or --subnet")]
     NoFamily,
@@ -73,11 +73,89 @@ pub enum SpecError {
     /// Two for one subnet.
     #[error("subnet {0} has two gateways, {1} and {2}")]
     TwoGateways(Subnet, IpAddr, IpAddr),
-    /// An option that the driver does not know.
+    /// Not a subnet.
+    #[error("invalid range {0:?}: want ADDRESS/PREFIX, for example 192.168.1.128/25")]
+    RangeSyntax(String),
+    /// No subnet has it.
+    #[error("range {0} is in none of the network's subnets ({1})")]
+    RangeOutside(Subnet, String),
+    /// Two for one subnet.
+    #[error("subnet {0} has two ranges, {1} and {2}; give it one that holds both")]
+    TwoRanges(Subnet, Subnet, Subnet),
+    /// Not an IP address.
+    #[error("invalid reserved address {1:?} of {0:?}: want NAME=IP, for example router=192.168.1.254")]
+    ReservedSyntax(String, String),
+    /// No subnet has it.
+    #[error("reserved address {1} of {0:?} is in none of the network's subnets ({2})")]
+    ReservedOutside(String, IpAddr, String),
+    /// The subnet's own address, or its broadcast address.
     #[error(
-        "unknown option {0:?} of the bridge driver: it knows bridge, mtu and masquerade, and Docker's long names of them"
+        "address {1} need not be reserved for {0:?}: the network's own and the broadcast address of {2} are nobody's"
     )]
-    UnknownOption(String),
+    ReservedUnusable(String, IpAddr, Subnet),
+    /// By two names.
+    #[error("address {1} cannot be reserved for {0:?}: it is that of {2}")]
+    ReservedTwice(String, IpAddr, String),
+    /// Two of one name.
+    #[error("two addresses are reserved for {0:?}, {1} and {2}; give them different names")]
+    ReservedNameTwice(String, IpAddr, IpAddr),
+    /// Not a route.
+    #[error("invalid route {0:?}: want DESTINATION[,NEIGHBOUR][,METRIC], for example 10.20.0.0/16,192.168.1.254")]
+    RouteSyntax(String),
+    /// Destination and neighbour of different families.
+    #[error("route to {0} cannot go by {1}: one is IPv4, the other IPv6")]
+    RouteFamilies(Subnet, IpAddr),
+    /// The neighbour is not on the network.
+    #[error("neighbour {0} of the route to {1} is in none of the network's subnets ({2})")]
+    RouteOutside(IpAddr, Subnet, String),
+    /// Two to the same destination with the same metric.
+    #[error("there are two routes to {0} with the same metric; leave one out")]
+    RouteTwice(Subnet),
+    /// To a subnet of the network itself.
+    #[error("a route to {0} is there anyway: it is a subnet of the network; leave it out")]
+    RouteToItself(Subnet),
+    /// A default route beside that by the gateway.
+    #[error(
+        "route to {0} would stand beside the default route by the gateway; turn that off (-o no_default_route=true)"
+    )]
+    RouteIsDefault(Subnet),
+    /// Not ours.
+    #[error("unknown IPAM driver {0:?}: addresses are managed by the default one; leave --ipam-driver out")]
+    IpamDriver(String),
+    /// Swarm's.
+    #[error("--ingress is for the services of a swarm, and there is none; leave it out")]
+    Ingress,
+    /// Swarm's.
+    #[error("scope {0:?} needs several hosts that act as one; the networks of this host have scope local")]
+    Scope(String),
+    /// Isolated from what?
+    #[error("gateway mode isolated is for networks with no way out; give --internal, too")]
+    IsolatedNotInternal,
+    /// An address for traffic that there cannot be.
+    #[error("{0} is an {1} address, and the network has none; leave it out, or give the network an {1} subnet")]
+    NoSuchFamily(IpAddr, Family),
+    /// A configuration has no such thing.
+    #[error("{0} is not part of a configuration; give it to the networks that take it over")]
+    NotOfConfiguration(&'static str),
+    /// What a configuration holds is given beside it.
+    #[error("{0} cannot be given with --config-from: it is part of the configuration")]
+    NotWithConfiguration(&'static str),
+    /// There is none.
+    #[error("there is no network {0:?} to take the configuration from; create it first (--config-only)")]
+    NoConfiguration(String),
+    /// It is a network like others.
+    #[error("network {0:?} is no configuration; those are created with --config-only")]
+    NotAConfiguration(String),
+    /// An option that the driver does not know.
+    #[error("unknown option {key:?} of driver \"{driver}\": it knows {known}, and Docker's long names of them")]
+    UnknownOption {
+        /// The option.
+        key: String,
+        /// The driver.
+        driver: Driver,
+        /// What it knows.
+        known: String,
+    },
     /// `host` and `none` have none.
     #[error("driver \"{0}\" takes no options")]
     NoOptions(Driver),

@@ -1,12 +1,14 @@
 //! From what a user asked for to a valid [`Network`]: all validation, and all choices that were left open.
 //!
-//! Each driver that networks can be created with has a module of its own, for its options and its device; names are
-//! checked here.
+//! Each driver that networks can be created with has a module of its own, for its options and its device; what they have
+//! in common is in the others. Names are checked here.
 
 mod bridge;
+mod config;
 mod error;
 mod options;
 mod pools;
+mod routes;
 
 pub use error::SpecError;
 pub use pools::free_subnet;
@@ -27,6 +29,10 @@ pub struct NetworkRequest {
     pub subnets: Vec<String>,
     /// Gateways, each in one of the subnets.
     pub gateways: Vec<String>,
+    /// Parts of the subnets that addresses are handed out from, at most one of each.
+    pub ranges: Vec<String>,
+    /// Addresses of the subnets that are never handed out, by names.
+    pub reserved: Vec<(String, String)>,
     /// Whether it has an IPv4 subnet although none is given.
     pub ipv4: bool,
     /// Whether it has an IPv6 subnet although none is given.
@@ -35,6 +41,22 @@ pub struct NetworkRequest {
     pub internal: bool,
     /// Options of the driver.
     pub options: Vec<(String, String)>,
+    /// Routes that every endpoint gets: `DESTINATION[,NEIGHBOUR][,METRIC]`.
+    pub routes: Vec<String>,
+    /// Who manages the addresses; `default` by default.
+    pub ipam_driver: Option<String>,
+    /// Options of the address management.
+    pub ipam_options: Vec<(String, String)>,
+    /// Docker's word for networks of a swarm that containers of one's own may be on, as they may be on all of ours.
+    pub attachable: bool,
+    /// Docker's word for networks that lead to the services of a swarm.
+    pub ingress: bool,
+    /// How far the network reaches: `local`.
+    pub scope: Option<String>,
+    /// It is a configuration for other networks, and never real.
+    pub config_only: bool,
+    /// The network whose configuration it takes.
+    pub config_from: Option<String>,
     /// Free for users.
     pub labels: Vec<(String, String)>,
 }
@@ -73,9 +95,24 @@ pub fn create(request: &NetworkRequest, around: &Surroundings, birth: Birth) -> 
     if around.networks.iter().any(|network| network.name == name) {
         return Err(SpecError::NameTaken(request.name.clone()));
     }
+    check_scope(request)?;
+    if let Some(source) = &request.config_from {
+        return config::take_over(request, source, around, birth);
+    }
     match request.driver.as_deref().unwrap_or("bridge").parse()? {
+        _ if request.config_only => config::create(request, name, birth),
         Driver::Bridge => bridge::create(request, name, around, birth),
         driver @ (Driver::Host | Driver::None) => Err(refuse_second(driver, request)),
+    }
+}
+
+fn check_scope(request: &NetworkRequest) -> Result<(), SpecError> {
+    if request.ingress {
+        return Err(SpecError::Ingress);
+    }
+    match request.scope.as_deref() {
+        None | Some("" | "local") => Ok(()),
+        Some(scope) => Err(SpecError::Scope(scope.to_owned())),
     }
 }
 

@@ -1,38 +1,88 @@
 //! Subnets and gateways of a network.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{NetworkRequest, SpecError, Surroundings};
 use crate::ipam;
-use crate::model::Pool;
+use crate::model::{Network, Pool};
 use crate::pools as default_pools;
 use crate::subnet::{Family, Subnet};
 
-/// The subnets that `request` asks for or leaves to us, each with its gateway; IPv4 first.
-pub(super) fn choose_pools(request: &NetworkRequest, around: &Surroundings) -> Result<Vec<Pool>, SpecError> {
-    let mut wanted: Vec<(Subnet, Option<IpAddr>)> = Vec::new();
-    for text in &request.subnets {
-        let (subnet, gateway) = Subnet::parse_with_host(text)?;
-        check_subnet(&subnet, around)?;
-        if let Some((other, _)) = wanted.iter().find(|(other, _)| other.family() == subnet.family()) {
-            return Err(SpecError::TwoOfAFamily(*other, subnet));
-        }
-        wanted.push((subnet, gateway));
+/// A subnet as it is asked for.
+struct Wanted {
+    subnet: Subnet,
+    gateway: Option<IpAddr>,
+    range: Option<Subnet>,
+    reserved: BTreeMap<String, IpAddr>,
+}
+
+/// The subnets that `request` asks for or, of the families that are wanted, leaves to us, each with its gateway; IPv4 first,
+/// else in the order given.
+pub(super) fn choose(
+    request: &NetworkRequest,
+    (ipv4, ipv6): (bool, bool),
+    around: &Surroundings,
+) -> Result<Vec<Pool>, SpecError> {
+    let mut subnets = read_subnets(request)?;
+    for (subnet, _) in &subnets {
+        check_free(subnet, around)?;
     }
-    for (family, automatic) in [(Family::V4, request.ipv4), (Family::V6, request.ipv6)] {
-        if automatic && !wanted.iter().any(|(subnet, _)| subnet.family() == family) {
-            wanted.push((free_subnet(family, around)?, None));
+    for (family, automatic) in [(Family::V4, ipv4), (Family::V6, ipv6)] {
+        if automatic && !subnets.iter().any(|(subnet, _)| subnet.family() == family) {
+            subnets.push((free_subnet(family, around)?, None));
         }
     }
-    if wanted.is_empty() {
+    if subnets.is_empty() {
         return Err(SpecError::NoFamily);
     }
-    assign_gateways(&request.gateways, &mut wanted)?;
-    wanted.sort_by_key(|(subnet, _)| subnet.family());
-    wanted
+    pools(request, subnets)
+}
+
+/// The subnets that `request` names; what else there is does not matter.
+pub(super) fn given(request: &NetworkRequest) -> Result<Vec<Pool>, SpecError> {
+    pools(request, read_subnets(request)?)
+}
+
+/// The subnets of `request`, each perhaps with the gateway that its host bits name.
+fn read_subnets(request: &NetworkRequest) -> Result<Vec<(Subnet, Option<IpAddr>)>, SpecError> {
+    let mut read: Vec<(Subnet, Option<IpAddr>)> = Vec::new();
+    for text in &request.subnets {
+        let (subnet, gateway) = Subnet::parse_with_host(text)?;
+        check_usable(&subnet)?;
+        if let Some((other, _)) = read.iter().find(|(other, _)| other.overlaps(&subnet)) {
+            return Err(SpecError::OverlapsItself(*other, subnet));
+        }
+        read.push((subnet, gateway));
+    }
+    Ok(read)
+}
+
+fn pools(request: &NetworkRequest, subnets: Vec<(Subnet, Option<IpAddr>)>) -> Result<Vec<Pool>, SpecError> {
+    let mut wanted: Vec<Wanted> = subnets
         .into_iter()
-        .map(|(subnet, gateway)| pool(subnet, gateway))
-        .collect()
+        .map(|(subnet, gateway)| Wanted {
+            subnet,
+            gateway,
+            range: None,
+            reserved: BTreeMap::new(),
+        })
+        .collect();
+    assign_gateways(&request.gateways, &mut wanted)?;
+    assign_ranges(&request.ranges, &mut wanted)?;
+    assign_reserved(&request.reserved, &mut wanted)?;
+    wanted.sort_by_key(|wanted| wanted.subnet.family());
+    wanted.into_iter().map(pool).collect()
+}
+
+fn list(wanted: &[Wanted]) -> String {
+    let all: Vec<String> = wanted.iter().map(|wanted| wanted.subnet.to_string()).collect();
+    all.join(", ")
+}
+
+/// The subnet that has `address`.
+fn place(wanted: &mut [Wanted], address: IpAddr) -> Option<&mut Wanted> {
+    wanted.iter_mut().find(|wanted| wanted.subnet.contains(address))
 }
 
 /// A subnet of `family` from the default pools that overlaps nothing that is known.
@@ -43,6 +93,7 @@ pub fn free_subnet(family: Family, around: &Surroundings) -> Result<Subnet, Spec
     let networks = around
         .networks
         .iter()
+        .filter(|network| holds_its_subnets(network))
         .flat_map(|network| network.pools.iter().map(|pool| pool.subnet));
     let connected = around.seen.connected.iter().map(|(_, subnet)| *subnet);
     let taken: Vec<Subnet> = networks
@@ -52,40 +103,106 @@ pub fn free_subnet(family: Family, around: &Surroundings) -> Result<Subnet, Spec
     default_pools::next_free(around.pools, family, &taken).ok_or(SpecError::PoolsExhausted(family))
 }
 
-fn assign_gateways(gateways: &[String], wanted: &mut [(Subnet, Option<IpAddr>)]) -> Result<(), SpecError> {
+fn assign_gateways(gateways: &[String], wanted: &mut [Wanted]) -> Result<(), SpecError> {
+    let all = list(wanted);
     for text in gateways {
         let gateway: IpAddr = text.parse().map_err(|_| SpecError::GatewaySyntax(text.clone()))?;
-        let all: Vec<String> = wanted.iter().map(|(subnet, _)| subnet.to_string()).collect();
-        let place = wanted.iter_mut().find(|(subnet, _)| subnet.contains(gateway));
-        let (subnet, slot) = place.ok_or_else(|| SpecError::GatewayOutside(gateway, all.join(", ")))?;
-        match slot.replace(gateway) {
-            Some(other) if other != gateway => return Err(SpecError::TwoGateways(*subnet, other, gateway)),
+        let place = place(wanted, gateway).ok_or(SpecError::GatewayOutside(gateway, all.clone()))?;
+        match place.gateway.replace(gateway) {
+            Some(other) if other != gateway => return Err(SpecError::TwoGateways(place.subnet, other, gateway)),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn pool(subnet: Subnet, gateway: Option<IpAddr>) -> Result<Pool, SpecError> {
+fn assign_ranges(ranges: &[String], wanted: &mut [Wanted]) -> Result<(), SpecError> {
+    let all = list(wanted);
+    for text in ranges {
+        let range: Subnet = text.parse().map_err(|_| SpecError::RangeSyntax(text.clone()))?;
+        let place = place(wanted, range.address()).filter(|place| place.subnet.contains(range.last()));
+        let place = place.ok_or(SpecError::RangeOutside(range, all.clone()))?;
+        if let Some(other) = place.range.replace(range) {
+            return Err(SpecError::TwoRanges(place.subnet, other, range));
+        }
+    }
+    Ok(())
+}
+
+fn assign_reserved(reserved: &[(String, String)], wanted: &mut [Wanted]) -> Result<(), SpecError> {
+    let all = list(wanted);
+    for (name, text) in reserved {
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| SpecError::ReservedSyntax(name.clone(), text.clone()))?;
+        let place = place(wanted, address).ok_or(SpecError::ReservedOutside(name.clone(), address, all.clone()))?;
+        let usable = |offset: u128| ipam::usable(&place.subnet).contains(&offset);
+        if !place.subnet.offset_of(address).is_some_and(usable) {
+            return Err(SpecError::ReservedUnusable(name.clone(), address, place.subnet));
+        }
+        if let Some((other, _)) = place.reserved.iter().find(|(_, other)| **other == address) {
+            return Err(SpecError::ReservedTwice(name.clone(), address, other.clone()));
+        }
+        if let Some(other) = place.reserved.insert(name.clone(), address) {
+            return Err(SpecError::ReservedNameTwice(name.clone(), other, address));
+        }
+    }
+    Ok(())
+}
+
+fn pool(wanted: Wanted) -> Result<Pool, SpecError> {
+    let Wanted {
+        subnet,
+        gateway,
+        range,
+        reserved,
+    } = wanted;
     let usable = ipam::usable(&subnet);
+    let is_reserved = |address: &IpAddr| reserved.values().any(|other| other == address);
     let gateway = match gateway {
         Some(gateway) => gateway,
-        None => subnet.nth(*usable.start()).ok_or(SpecError::TooSmall(subnet))?,
+        // There are more addresses than reserved ones, or the loop ends at the subnet's end.
+        None => usable
+            .clone()
+            .map_while(|offset| subnet.nth(offset))
+            .find(|address| !is_reserved(address))
+            .ok_or(SpecError::TooSmall(subnet))?,
     };
+    if let Some((name, _)) = reserved.iter().find(|(_, address)| **address == gateway) {
+        return Err(SpecError::ReservedTwice(
+            name.clone(),
+            gateway,
+            "the gateway".to_owned(),
+        ));
+    }
     match subnet.offset_of(gateway) {
-        Some(offset) if usable.contains(&offset) => Ok(Pool::new(subnet, gateway)),
+        Some(offset) if usable.contains(&offset) => Ok(Pool {
+            subnet,
+            gateway,
+            range,
+            reserved,
+        }),
         _ => Err(SpecError::GatewayUnusable(gateway, subnet)),
     }
 }
 
-fn check_subnet(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+/// Whether nobody else may have the subnets of `network`; those of a configuration are but words.
+fn holds_its_subnets(network: &Network) -> bool {
+    network.settings.config_only.is_none()
+}
+
+fn check_usable(subnet: &Subnet) -> Result<(), SpecError> {
     if subnet.last_offset() < 3 {
         return Err(SpecError::TooSmall(*subnet));
     }
-    if let Some(reason) = reserved(subnet) {
-        return Err(SpecError::Reserved(*subnet, reason));
+    match reserved(subnet) {
+        Some(reason) => Err(SpecError::Reserved(*subnet, reason)),
+        None => Ok(()),
     }
-    for network in around.networks {
+}
+
+fn check_free(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+    for network in around.networks.iter().filter(|network| holds_its_subnets(network)) {
         if let Some(pool) = network.pools.iter().find(|pool| pool.subnet.overlaps(subnet)) {
             return Err(SpecError::OverlapsNetwork(
                 *subnet,
