@@ -213,6 +213,7 @@ fn failing_steps(directory: &Path) -> Vec<Op> {
         unreachable(Place::Namespace(namespace_path(directory, &endpoint))),
         Op::DeleteElements(vec![Element::Bridge(name("missing0"))]),
         Op::SetSysctl {
+            place: Place::Host,
             key: "net/missing".to_owned(),
             value: "1".to_owned(),
         },
