@@ -44,6 +44,12 @@ pub enum EngineError {
         count: usize,
         containers: String,
     },
+    #[error(
+        "network {0:?} is but a configuration: containers can be on the networks that take it over (--config-from {0})"
+    )]
+    ConfigOnly(String),
+    #[error("the configuration {name:?} is that of {networks}; remove them first (zdocker network rm {networks})")]
+    ConfigInUse { name: String, networks: String },
     #[error("network {0:?} is being created or removed by another command; try again")]
     Busy(String),
     #[error(

@@ -17,7 +17,7 @@ use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
 use crate::kernel::Kernel;
-use crate::netlink::link::Veth;
+use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
 use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
 use crate::netns::{self, Namespace};
@@ -153,6 +153,7 @@ impl<'a> Execution<'a> {
                 mac,
                 mtu,
                 hairpin,
+                isolated,
             } => {
                 let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
                 let file = self.inside(namespace).map_err(failed)?.namespace.clone();
@@ -169,15 +170,28 @@ impl<'a> Execution<'a> {
                         },
                     )
                 })?;
-                self.configure_veth(step, host, namespace, peer, *hairpin)
+                let settings = PortSettings {
+                    hairpin: *hairpin,
+                    isolated: *isolated,
+                };
+                self.configure_veth(step, host, namespace, peer, settings)
             }
-            Op::JoinBridge { link, bridge, hairpin } => {
+            Op::JoinBridge {
+                link,
+                bridge,
+                hairpin,
+                isolated,
+            } => {
+                let settings = PortSettings {
+                    hairpin: *hairpin,
+                    isolated: *isolated,
+                };
                 let port = self.index(&Place::Host, link).map_err(failed)?;
                 let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
                 let ipv6 = self.kernel.has_ipv6();
                 self.request(step, &Lane::Route(Place::Host), |r| {
                     link::set_master(r, port, bridge);
-                    link::configure_port(r, port, *hairpin, ipv6)
+                    link::configure_port(r, port, settings, ipv6)
                 })
             }
             Op::AddAddress {
@@ -443,7 +457,7 @@ impl<'a> Execution<'a> {
         host: &InterfaceName,
         namespace: &NamespacePath,
         peer: &InterfaceName,
-        hairpin: bool,
+        settings: PortSettings,
     ) -> Result<(), Failure> {
         let failed = |reason: StepError| Failure { step, reason };
         let (here, there) = (Place::Host, Place::Namespace(namespace.clone()));
@@ -453,9 +467,9 @@ impl<'a> Execution<'a> {
             self.index(&there, peer).map_err(failed)?,
         );
         let ipv6 = self.kernel.has_ipv6();
-        if hairpin || ipv6 {
+        if settings.hairpin || settings.isolated || ipv6 {
             self.request(step, &Lane::Route(here), |r| {
-                link::configure_port(r, port, hairpin, ipv6)
+                link::configure_port(r, port, settings, ipv6)
             })?;
         }
         if ipv6 {

@@ -95,6 +95,8 @@ pub enum Op {
         mtu: u32,
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
         hairpin: bool,
+        /// No frame passes between this port and others that are isolated.
+        isolated: bool,
     },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
@@ -104,6 +106,8 @@ pub enum Op {
         bridge: InterfaceName,
         /// As for a new veth pair.
         hairpin: bool,
+        /// As for a new veth pair.
+        isolated: bool,
     },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
@@ -338,6 +342,7 @@ impl fmt::Display for Op {
                 mac,
                 mtu,
                 hairpin,
+                isolated,
             } => {
                 let path = Quoted(&namespace.0);
                 write!(
@@ -347,17 +352,29 @@ impl fmt::Display for Op {
                      ip link set {host} addrgenmode none\n\
                      nsenter --net={path} ip link set {peer} addrgenmode none"
                 )?;
-                if *hairpin {
-                    write!(f, "\nbridge link set dev {host} hairpin on")
-                } else {
-                    Ok(())
+                if *hairpin || *isolated {
+                    write!(f, "\nbridge link set dev {host}")?;
                 }
+                if *hairpin {
+                    f.write_str(" hairpin on")?;
+                }
+                if *isolated {
+                    f.write_str(" isolated on")?;
+                }
+                Ok(())
             }
-            Op::JoinBridge { link, bridge, hairpin } => {
-                let hairpin = if *hairpin { "on" } else { "off" };
+            Op::JoinBridge {
+                link,
+                bridge,
+                hairpin,
+                isolated,
+            } => {
+                let word = |on: &bool| if *on { "on" } else { "off" };
                 write!(
                     f,
-                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {hairpin}"
+                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {} isolated {}",
+                    word(hairpin),
+                    word(isolated)
                 )
             }
             Op::AddAddress {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
-use crate::model::{BridgeDevice, Endpoint, Network, Route};
+use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
 use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
@@ -43,13 +43,10 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
         address,
         prefix,
     };
-    ops.extend(
-        network
-            .pools
-            .iter()
-            .map(|pool| address(pool.gateway, pool.subnet.prefix())),
-    );
-    if network.pool(Family::V6).is_some() {
+    let borne = |pool: &&Pool| network.settings.has_gateway_address(pool.subnet.family());
+    let pools = network.pools.iter().filter(borne);
+    ops.extend(pools.map(|pool| address(pool.gateway, pool.subnet.prefix())));
+    if network.pool(Family::V6).is_some() && network.settings.has_gateway_address(Family::V6) {
         ops.push(address(mac.link_local().into(), LINK_LOCAL_PREFIX));
     }
     ops.push(Op::SetUp {
@@ -154,7 +151,8 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         peer: endpoint.interface.clone(),
         mac: endpoint.mac,
         mtu: bridge.mtu,
-        hairpin: !endpoint.ports.is_empty(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
     }];
     ops.extend(configure(network, endpoint, namespace));
     ops
@@ -185,6 +183,12 @@ fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) 
     });
     ops.extend(routes(network, endpoint).into_iter().map(|way| way.add(namespace)));
     ops
+}
+
+/// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
+/// published of itself.
+fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
+    !endpoint.ports.is_empty() && !network.settings.no_hairpin
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
@@ -228,13 +232,9 @@ fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<O
     let added: Vec<Element> = new.iter().filter(|element| !old.contains(element)).cloned().collect();
     let mut ops = Vec::new();
     if let Some(bridge) = &network.bridge
-        && before.ports.is_empty() != after.ports.is_empty()
+        && hairpin(network, before) != hairpin(network, after)
     {
-        ops.push(Op::JoinBridge {
-            link: after.host_interface.clone(),
-            bridge: bridge.name.clone(),
-            hairpin: !after.ports.is_empty(),
-        });
+        ops.push(join_bridge(network, bridge, after));
     }
     if !gone.is_empty() {
         ops.push(Op::DeleteElements(gone));
@@ -341,6 +341,16 @@ fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
 }
 
+/// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
+fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+    Op::JoinBridge {
+        link: endpoint.host_interface.clone(),
+        bridge: bridge.name.clone(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
+    }
+}
+
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
 /// another. So it is after somebody deleted the bridge.
 pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a Endpoint>, seen: &Seen) -> Vec<Op> {
@@ -351,12 +361,7 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .into_iter()
         .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
-    let join = |endpoint: &Endpoint| Op::JoinBridge {
-        link: endpoint.host_interface.clone(),
-        bridge: bridge.name.clone(),
-        hairpin: !endpoint.ports.is_empty(),
-    };
-    astray.map(join).collect()
+    astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
 }
 
 /// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.

@@ -54,7 +54,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
             }
         }
         for _ in 0..arguments.used {
-            records.lease_address(&subnet, None, &resident, 0)?;
+            records.lease_addresses(&network, &[], &resident, 0)?;
         }
         Ok(())
     })?;
@@ -62,7 +62,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
     // The first time finds nothing in the processor's caches and does not count.
     for number in 0..=arguments.count {
         let lease = timed(|| {
-            let leased = store.write(|records| records.lease_address(&subnet, None, &guest, 0));
+            let leased = store.write(|records| records.lease_addresses(&network, &[], &guest, 0));
             Ok(leased.map_err(|error: AddressError| error)?)
         })?;
         if number == 0 {

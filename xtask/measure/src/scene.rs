@@ -11,7 +11,7 @@ use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool, Settings};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -156,12 +156,7 @@ impl Scene {
         let mut endpoint = attach::endpoint(network, &container, &wish, bytes(self.count, 3))?;
         let (me, boot) = (self.me, &self.boot);
         Ok(self.store.write(|records| {
-            let mut addresses = Vec::new();
-            for Pool { subnet, .. } in &network.pools {
-                let address = records.lease_address(subnet, None, &endpoint.id, 0)?;
-                let prefix = subnet.prefix();
-                addresses.push(InterfaceAddress { address, prefix });
-            }
+            let addresses = records.lease_addresses(network, &[], &endpoint.id, 0)?;
             attach::bear_addresses(&mut endpoint, network, addresses, &wish);
             for port in ports {
                 records.insert_port(&endpoint.id, port)?;

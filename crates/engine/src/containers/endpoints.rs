@@ -7,7 +7,7 @@ use zdocker_host::sockets;
 use zdocker_host::store::{Records, StoreError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{Driver, Endpoint, InterfaceAddress, Network, UnixNanos};
+use zdocker_net::model::{Driver, Endpoint, Network, UnixNanos};
 use zdocker_net::names::Id;
 use zdocker_net::ports::{PortRequest, PublishedPort};
 
@@ -167,22 +167,13 @@ pub(super) fn record_endpoint(
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
-    let mut addresses = Vec::new();
-    for pool in &network.pools {
-        let asked = wish
-            .addresses
-            .iter()
-            .copied()
-            .find(|address: &IpAddr| pool.subnet.contains(*address));
-        let address = records.lease_address(&pool.subnet, asked, &endpoint.id, recording.now)?;
-        addresses.push(InterfaceAddress {
-            address,
-            prefix: pool.subnet.prefix(),
-        });
-    }
+    let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
     attach::bear_addresses(&mut endpoint, network, addresses, wish);
     if wish.role.publishes {
-        let taken = ports.iter().map(|port| take_port(records, &endpoint.id, port));
+        let taken = ports.iter().map(|port| {
+            let host_ip = port.host_ip.or(network.settings.host_binding);
+            take_port(records, &endpoint.id, &PortRequest { host_ip, ..*port })
+        });
         endpoint.ports = taken.collect::<Result<_, _>>()?;
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;

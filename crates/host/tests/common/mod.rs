@@ -315,6 +315,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
             mac: endpoint.mac,
             mtu: bridge.mtu,
             hairpin: true,
+            isolated: network.settings.no_neighbours,
         },
     ];
     let link_local = InterfaceAddress {

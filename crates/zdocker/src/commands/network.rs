@@ -9,7 +9,7 @@ use zdocker_engine::networks::{NetworkView, PoolView};
 use zdocker_engine::{Engine, EngineError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
-use zdocker_net::model::EndpointSettings;
+use zdocker_net::model::{EndpointSettings, Pool};
 use zdocker_net::op::Op;
 use zdocker_net::spec::NetworkRequest;
 
@@ -25,10 +25,20 @@ pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> 
         driver: Some(args.driver),
         subnets: args.subnet,
         gateways: args.gateway,
+        ranges: args.ip_range,
+        reserved: args.aux_address,
         ipv4: args.ipv4,
         ipv6: args.ipv6,
         internal: args.internal,
         options: args.opt,
+        routes: args.route,
+        ipam_driver: Some(args.ipam_driver),
+        ipam_options: args.ipam_opt,
+        attachable: args.attachable,
+        ingress: args.ingress,
+        scope: args.scope,
+        config_only: args.config_only,
+        config_from: args.config_from,
         labels: args.label,
     };
     if args.dry_run {
@@ -195,6 +205,15 @@ pub(super) fn ipam(engine: &mut Engine, args: &IpamArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whom an address is kept for that no endpoint holds.
+fn unleased(pool: &Pool, address: IpAddr) -> String {
+    let mut reserved = pool.reserved.iter();
+    match reserved.find(|(_, reserved)| **reserved == address) {
+        Some((name, _)) => format!("(reserved for {name})"),
+        None => "(gateway)".to_owned(),
+    }
+}
+
 fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
     let usable = ipam::usable(&pool.subnet);
     // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
@@ -207,7 +226,7 @@ fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
     ))?;
     let rows = usage.leases.iter().map(|lease| {
         let holder = match &lease.holder {
-            None => "(gateway)".to_owned(),
+            None => unleased(pool, lease.address),
             Some(endpoint) => holders
                 .get(endpoint)
                 .cloned()
