@@ -304,7 +304,7 @@ fn errors_name_the_step_and_the_kernels_reason() {
                 },
                 table: None,
             },
-            "cannot \"ip route add 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
+            "cannot \"ip route replace 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
              Nexthop has invalid gateway",
         );
         assert!(matches!(*error.reason, StepError::Netlink(_)));
