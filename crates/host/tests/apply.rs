@@ -10,6 +10,7 @@ use std::process::Command;
 use common::*;
 use zdocker_host::{Kernel, StepError};
 use zdocker_net::firewall::{Element, RULESET};
+use zdocker_net::model::Route;
 use zdocker_net::op::{Op, Place};
 
 const PORTS: [&str; 4] = ["8080:80", "53:5353/udp", "127.0.0.1:443:8443", "[::]:5000:5000/udp"];
@@ -25,10 +26,13 @@ fn plan(directory: &Path) -> Vec<Op> {
     ops.extend(attach(directory, &network, &endpoint));
     let route = |destination, via: Option<&str>, metric| Op::AddRoute {
         place: Place::Namespace(namespace_path(directory, &endpoint)),
-        destination: subnet(destination),
-        via: via.map(ip),
         link: name("eth0"),
-        metric,
+        route: Route {
+            destination: subnet(destination),
+            via: via.map(ip),
+            metric,
+        },
+        table: None,
     };
     ops.extend([
         route("198.51.100.0/24", None, Some(7)),
@@ -218,10 +222,13 @@ fn the_way_out_is_seen() {
 fn failing_steps(directory: &Path) -> Vec<Op> {
     let unreachable = |place| Op::AddRoute {
         place,
-        destination: subnet("198.18.0.0/15"),
-        via: Some(ip("203.0.113.99")),
         link: name("lo"),
-        metric: None,
+        route: Route {
+            destination: subnet("198.18.0.0/15"),
+            via: Some(ip("203.0.113.99")),
+            metric: None,
+        },
+        table: None,
     };
     let endpoint = endpoint(&network(7), 2, &[]);
     vec![
@@ -233,6 +240,7 @@ fn failing_steps(directory: &Path) -> Vec<Op> {
         unreachable(Place::Namespace(namespace_path(directory, &endpoint))),
         Op::DeleteElements(vec![Element::Bridge(name("missing0"))]),
         Op::SetSysctl {
+            place: Place::Host,
             key: "net/missing".to_owned(),
             value: "1".to_owned(),
         },
@@ -288,12 +296,15 @@ fn errors_name_the_step_and_the_kernels_reason() {
         let error = check(
             Op::AddRoute {
                 place: Place::Host,
-                destination: subnet("10.0.0.0/8"),
-                via: Some(ip("192.0.2.1")),
                 link: name("lo"),
-                metric: None,
+                route: Route {
+                    destination: subnet("10.0.0.0/8"),
+                    via: Some(ip("192.0.2.1")),
+                    metric: None,
+                },
+                table: None,
             },
-            "cannot \"ip route add 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
+            "cannot \"ip route replace 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
              Nexthop has invalid gateway",
         );
         assert!(matches!(*error.reason, StepError::Netlink(_)));

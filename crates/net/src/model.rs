@@ -277,6 +277,16 @@ impl Network {
         BUILT_IN.iter().any(|(name, _)| *name == self.name.as_str())
     }
 
+    /// Whether endpoints can get their default route of `family` from this network.
+    pub fn gives_default_route(&self, family: Family) -> bool {
+        !self.internal && !self.settings.no_default_route && self.pool(family).is_some()
+    }
+
+    /// The pool that `address` is of.
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(address))
+    }
+
     /// The first pool of `family`, if the network has one.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)
@@ -358,6 +368,9 @@ pub struct Endpoint {
     /// Of the default routes; the kernel's default if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
+    /// The routing table by which answers leave by this endpoint that came in by it; none where the main one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_table: Option<u32>,
     /// Other routes by this endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,

@@ -2,8 +2,11 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+use std::net::IpAddr;
+
 use crate::firewall::{Element, endpoint_elements, network_elements};
 use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
+use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
@@ -56,6 +59,7 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
 /// Lets the host forward the packets of the network's families.
 fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     let set = |key: String, value: &str| Op::SetSysctl {
+        place: Place::Host,
         key,
         value: value.to_owned(),
     };
@@ -140,7 +144,6 @@ pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePat
 }
 
 fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    let inside = Place::Namespace(namespace.clone());
     let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
@@ -151,6 +154,19 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.no_neighbours,
     }];
+    ops.extend(configure(network, endpoint, namespace));
+    ops
+}
+
+/// Gives the interface of an endpoint its addresses and routes, and sets it up.
+fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let inside = Place::Namespace(namespace.clone());
+    let mut ops: Vec<Op> = Vec::new();
+    ops.extend(endpoint.settings.sysctls.iter().map(|(key, value)| Op::SetSysctl {
+        place: inside.clone(),
+        key: key.clone(),
+        value: value.clone(),
+    }));
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
         link: endpoint.interface.clone(),
@@ -165,19 +181,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         place: inside.clone(),
         link: endpoint.interface.clone(),
     });
-    ops.extend(routes(endpoint).map(
-        |Route {
-             destination,
-             via,
-             metric,
-         }| Op::AddRoute {
-            place: inside.clone(),
-            destination,
-            via,
-            link: endpoint.interface.clone(),
-            metric,
-        },
-    ));
+    ops.extend(routes(network, endpoint).into_iter().map(|way| way.add(namespace)));
     ops
 }
 
@@ -187,33 +191,142 @@ fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
     !endpoint.ports.is_empty() && !network.settings.no_hairpin
 }
 
-/// The routes of `endpoint`. Those on the link come first: the neighbours of others may be reached by them.
-fn routes(endpoint: &Endpoint) -> impl Iterator<Item = Route> {
-    let defaults = endpoint.gateways.iter().map(|gateway| Route {
-        destination: Subnet::default_route(Family::of(*gateway)),
-        via: Some(*gateway),
-        metric: endpoint.metric,
-    });
-    let (on_link, by_neighbour): (Vec<&Route>, Vec<&Route>) =
-        endpoint.routes.iter().partition(|route| route.via.is_none());
-    on_link
-        .into_iter()
-        .cloned()
-        .chain(defaults)
-        .chain(by_neighbour.into_iter().cloned())
-}
-
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; `keeps_namespace` deletes it at once instead, for a container that stays.
-pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> Vec<Op> {
+/// waited for; from a namespace that `stays` it is deleted at once instead.
+pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
     ops.extend(forget_udp_flows(endpoint));
-    if keeps_namespace {
+    if let Some(namespace) = stays {
         ops.push(Op::DeleteLink {
             name: endpoint.host_interface.clone(),
         });
+        // Routes go with the interface, rules do not.
+        let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
+        ops.extend(rules.map(|rule| rule.delete(namespace)));
     }
     ops
+}
+
+/// Changes the routes and ports of an endpoint that stays plugged in from what it is to what it is to be.
+pub fn change(network: &Network, before: &Endpoint, after: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let (old, new) = (routes(network, before), routes(network, after));
+    let mut ops: Vec<Op> = Vec::new();
+    // A route that takes another's place comes first: there is a way at every moment.
+    ops.extend(
+        new.iter()
+            .filter(|way| !old.contains(way))
+            .map(|way| way.add(namespace)),
+    );
+    ops.extend(
+        old.iter()
+            .filter(|way| !new.contains(way))
+            .map(|way| way.delete(namespace)),
+    );
+    ops.extend(change_ports(network, before, after));
+    ops
+}
+
+fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
+    let (old, new) = (endpoint_elements(network, before), endpoint_elements(network, after));
+    let gone: Vec<Element> = old.iter().filter(|element| !new.contains(element)).cloned().collect();
+    let added: Vec<Element> = new.iter().filter(|element| !old.contains(element)).cloned().collect();
+    let mut ops = Vec::new();
+    if let Some(bridge) = &network.bridge
+        && hairpin(network, before) != hairpin(network, after)
+    {
+        ops.push(join_bridge(network, bridge, after));
+    }
+    if !gone.is_empty() {
+        ops.push(Op::DeleteElements(gone));
+    }
+    if !added.is_empty() {
+        ops.push(Op::AddElements(added));
+    }
+    ops.extend(forget_udp_flows(before).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(after).filter(|_| before.ports != after.ports));
+    ops
+}
+
+/// Gives an endpoint that stays plugged in all its routes, some of which may be there, others not.
+pub fn restore_routes(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    routes(network, endpoint)
+        .into_iter()
+        .map(|way| way.add(namespace))
+        .collect()
+}
+
+/// A part of an endpoint's routing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Route(InterfaceName, Route, Option<u32>),
+    Rule(IpAddr, u32),
+}
+
+impl Way {
+    fn is_rule(&self) -> bool {
+        matches!(self, Way::Rule(..))
+    }
+
+    fn add(&self, namespace: &NamespacePath) -> Op {
+        let place = Place::Namespace(namespace.clone());
+        match self.clone() {
+            Way::Route(link, route, table) => Op::AddRoute {
+                place,
+                link,
+                route,
+                table,
+            },
+            Way::Rule(from, table) => Op::AddRule { place, from, table },
+        }
+    }
+
+    fn delete(&self, namespace: &NamespacePath) -> Op {
+        let place = Place::Namespace(namespace.clone());
+        match self.clone() {
+            Way::Route(link, route, table) => Op::DeleteRoute {
+                place,
+                link,
+                route,
+                table,
+            },
+            Way::Rule(from, table) => Op::DeleteRule { place, from, table },
+        }
+    }
+}
+
+/// All routing that an endpoint brings: default routes, its network's other routes, and a table by which answers leave.
+fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
+    let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
+    let default_route = |gateway: IpAddr| Route {
+        destination: Subnet::default_route(Family::of(gateway)),
+        via: Some(gateway),
+        metric: endpoint.metric,
+    };
+    let defaults = endpoint
+        .gateways
+        .iter()
+        .map(|gateway| by(default_route(*gateway), None));
+    let mut ways: Vec<Way> = defaults.collect();
+    ways.extend(endpoint.routes.iter().map(|route| by(route.clone(), None)));
+    let Some(table) = endpoint.reply_table else {
+        return ways;
+    };
+    for own in &endpoint.addresses {
+        let Some(pool) = network.pool_of(own.address) else {
+            continue;
+        };
+        let link = Route {
+            destination: pool.subnet,
+            via: None,
+            metric: None,
+        };
+        ways.push(by(link, Some(table)));
+        if network.gives_default_route(pool.subnet.family()) {
+            ways.push(by(default_route(pool.gateway), Some(table)));
+        }
+        ways.push(Way::Rule(own.address, table));
+    }
+    ways
 }
 
 fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
@@ -228,6 +341,16 @@ fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
 }
 
+/// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
+fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+    Op::JoinBridge {
+        link: endpoint.host_interface.clone(),
+        bridge: bridge.name.clone(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
+    }
+}
+
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
 /// another. So it is after somebody deleted the bridge.
 pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a Endpoint>, seen: &Seen) -> Vec<Op> {
@@ -238,13 +361,7 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .into_iter()
         .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
-    let join = |endpoint: &Endpoint| Op::JoinBridge {
-        link: endpoint.host_interface.clone(),
-        bridge: bridge.name.clone(),
-        hairpin: hairpin(network, endpoint),
-        isolated: network.settings.no_neighbours,
-    };
-    astray.map(join).collect()
+    astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
 }
 
 /// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.

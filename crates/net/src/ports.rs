@@ -48,7 +48,7 @@ pub struct PortError {
 }
 
 /// What a user asked to publish; without a host port, a free one is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortRequest {
     /// The host's address to listen at; `None` is every address of both families.
     pub host_ip: Option<IpAddr>,

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use zdocker_host::Kernel;
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
-use zdocker_net::attach::{self, AttachRequest, EndpointWish};
+use zdocker_net::attach::choice::EndpointRequest;
+use zdocker_net::attach::{self, EndpointWish};
 use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
@@ -156,7 +157,7 @@ impl Scene {
         let (me, boot) = (self.me, &self.boot);
         Ok(self.store.write(|records| {
             let addresses = records.lease_addresses(network, &[], &endpoint.id, 0)?;
-            attach::bear_addresses(&mut endpoint, addresses, &wish);
+            attach::bear_addresses(&mut endpoint, network, addresses, &wish);
             for port in ports {
                 records.insert_port(&endpoint.id, port)?;
             }
@@ -188,7 +189,7 @@ impl Scene {
 
     fn unplug(&mut self, attached: &Attached) -> Result<()> {
         let path = self.pin(&attached.endpoint);
-        let mut ops = plan::detach(&self.networks[attached.network], &attached.endpoint, false);
+        let mut ops = plan::detach(&self.networks[attached.network], &attached.endpoint, None);
         ops.push(Op::DeleteNamespace { path });
         remove(&mut self.kernel, &ops)
     }
@@ -200,7 +201,7 @@ impl Scene {
 
 /// What an endpoint on this network alone is to be.
 fn wish(network: &Network) -> Result<EndpointWish> {
-    let wishes = attach::wishes(&[network], &AttachRequest::default())?;
+    let wishes = attach::wishes(&[(network, &EndpointRequest::default())], &[])?;
     wishes.into_iter().next().context("the network takes no endpoints")
 }
 

@@ -47,6 +47,7 @@ fn endpoint(network: &Network) -> Endpoint {
         addresses: Vec::new(),
         gateways: Vec::new(),
         metric: None,
+        reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
         ports: Vec::new(),

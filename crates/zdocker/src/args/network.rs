@@ -1,6 +1,10 @@
 //! `network ...`
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use zdocker_net::names::MacAddress;
 
 use super::spelling::key_value;
 
@@ -13,6 +17,10 @@ pub(crate) enum NetworkCommand {
     Ls(LsArgs),
     /// Show networks in detail, as JSON
     Inspect(InspectArgs),
+    /// Plug a container into a network
+    Connect(ConnectArgs),
+    /// Unplug a container from a network
+    Disconnect(DisconnectArgs),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(RemoveArgs),
@@ -109,6 +117,45 @@ pub(crate) struct LsArgs {
 pub(crate) struct InspectArgs {
     #[arg(required = true, value_name = "NETWORK")]
     pub(crate) networks: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// IPv4 address
+    #[arg(long)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// IPv6 address
+    #[arg(long)]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// Name on this network, beside the container's own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
+    /// Ethernet address
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<MacAddress>,
+    /// Of a container's networks the one with the highest gives the default route
+    #[arg(long, value_name = "NUMBER", default_value = "0", allow_negative_numbers = true)]
+    pub(crate) gw_priority: i32,
+    /// com.docker.network.endpoint.ifname=NAME, com.docker.network.endpoint.sysctls=KEY=VALUE,..
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) driver_opt: Vec<(String, String)>,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    pub(crate) network: String,
+    pub(crate) container: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DisconnectArgs {
+    /// A container that is gone, or not on the network, is no error
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    pub(crate) network: String,
+    pub(crate) container: String,
 }
 
 #[derive(Debug, Args)]

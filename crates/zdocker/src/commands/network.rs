@@ -7,13 +7,16 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use zdocker_engine::networks::{NetworkView, PoolView};
 use zdocker_engine::{Engine, EngineError};
+use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
-use zdocker_net::model::Pool;
+use zdocker_net::model::{EndpointSettings, Pool};
 use zdocker_net::op::Op;
 use zdocker_net::spec::NetworkRequest;
 
 use super::for_each;
-use crate::args::{CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, RemoveArgs};
+use crate::args::{
+    ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, RemoveArgs,
+};
 use crate::output::{self, inspect, say, table, time};
 
 pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> {
@@ -131,6 +134,35 @@ pub(super) fn inspect(engine: &mut Engine, args: &InspectArgs) -> Result<ExitCod
     }
     say(&serde_json::to_string_pretty(&found)?)?;
     Ok(code)
+}
+
+pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode> {
+    let addresses = [args.ip.map(IpAddr::V4), args.ip6.map(IpAddr::V6)];
+    let endpoint = EndpointRequest {
+        addresses: addresses.into_iter().flatten().collect(),
+        mac: args.mac_address,
+        settings: EndpointSettings {
+            aliases: args.alias,
+            gateway_priority: args.gw_priority,
+            options: args.driver_opt.into_iter().collect(),
+            ..EndpointSettings::default()
+        },
+    };
+    let plan = engine.connect(&args.network, &args.container, &endpoint, args.dry_run)?;
+    if args.dry_run {
+        print_plan(&plan)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn disconnect(engine: &mut Engine, args: &DisconnectArgs) -> Result<ExitCode> {
+    match engine.disconnect(&args.network, &args.container, args.dry_run) {
+        Ok(plan) if args.dry_run => print_plan(&plan)?,
+        Ok(_) => {}
+        Err(EngineError::NoSuchContainer(_) | EngineError::NotConnected { .. }) if args.force => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
