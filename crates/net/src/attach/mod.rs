@@ -9,7 +9,7 @@ use self::choice::{EndpointOptions, EndpointRequest, OptionError};
 pub use self::roles::{Member, Role, roles};
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Route};
+use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
 use crate::ports::{PortRequest, PublishedPort};
 use crate::subnet::Family;
@@ -392,9 +392,8 @@ pub fn bear_addresses(
 /// Whether a bearer of `addresses` can take the route: the neighbour is on one of their subnets, and is not the bearer.
 fn is_passable(route: &Route, network: &Network, addresses: &[InterfaceAddress]) -> bool {
     let Some(via) = route.via else { return true };
-    let mut pools = network.pools.iter().filter(|pool| pool.subnet.contains(via));
-    pools.any(|pool| addresses.iter().any(|own| pool.subnet.contains(own.address)))
-        && addresses.iter().all(|own| own.address != via)
+    let near = |pool: &Pool| addresses.iter().any(|own| pool.subnet.contains(own.address));
+    network.pool_of(via).is_some_and(near) && addresses.iter().all(|own| own.address != via)
 }
 
 /// `endpoint` as it is when `network` is to its container what `role` says.
