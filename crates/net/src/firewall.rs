@@ -86,6 +86,9 @@ pub enum Element {
     Strict(InterfaceName),
     /// All bridges that are marked so reach each other (set `mutual`).
     Mutual(InterfaceName),
+    /// Containers at this bridge do not reach each other, not even by way of the host, but for what is published (set
+    /// `apart`).
+    Apart(InterfaceName),
     /// By addresses of this family, containers at this bridge are reached at their open ports (set `routed`).
     Routed(Family, InterfaceName),
     /// By addresses of this family, containers at this bridge are reached at every port (set `unprotected`).
@@ -147,6 +150,7 @@ impl Element {
             Element::Within(_) => "links",
             Element::Strict(_) => "strict",
             Element::Mutual(_) => "mutual",
+            Element::Apart(_) => "apart",
             Element::Routed(..) => "routed",
             Element::Unprotected(..) => "unprotected",
             Element::Trusted { .. } => "trusted",
@@ -182,6 +186,7 @@ impl fmt::Display for Element {
                 let family = if *family == Family::V4 { "ipv4" } else { "ipv6" };
                 write!(f, "{family} . \"{name}\"")
             }
+            Element::Apart(name) => write!(f, "\"{name}\" . \"{name}\""),
             Element::Trusted { from, bridge } => write!(f, "\"{from}\" . \"{bridge}\""),
             Element::Open {
                 address,
@@ -202,7 +207,12 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
         return Vec::new();
     };
     let name = || bridge.name.clone();
-    let mut elements = vec![Element::Bridge(name()), Element::Within(name())];
+    let neighbours = if network.settings.no_neighbours {
+        Element::Apart(name())
+    } else {
+        Element::Within(name())
+    };
+    let mut elements = vec![Element::Bridge(name()), neighbours];
     if network.internal {
         elements.push(Element::Internal(name()));
     }

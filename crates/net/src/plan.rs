@@ -377,3 +377,7 @@ pub fn restore_firewall<'a>(
     );
     vec![Op::RestoreFirewall(elements)]
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
