@@ -2,6 +2,7 @@
 
 mod ended;
 mod endpoints;
+mod filter;
 mod lifecycle;
 mod names;
 pub mod paths;
@@ -9,7 +10,10 @@ mod request;
 mod run;
 pub mod spec;
 pub mod user;
+mod view;
 
-pub use lifecycle::ContainerView;
+pub use filter::{ContainerFilter, ContainerQuery};
 pub use request::RunRequest;
 pub use run::{Launch, Started};
+pub(crate) use view::view;
+pub use view::{ContainerView, docker_status};
