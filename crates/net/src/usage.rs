@@ -33,7 +33,7 @@ impl Usage {
         // One less than there are, as all of ::/0 do not fit.
         let unusable = subnet.last_offset() - (usable.end() - usable.start());
         let handed_out = handed_out(pool, &usable);
-        let taken_of_it = taken.range(handed_out.clone()).count() as u128;
+        let taken_of_it = taken.iter().filter(|offset| handed_out.contains(offset)).count() as u128;
         Usage {
             in_use: unusable.saturating_add(taken.len() as u128),
             free: length(&handed_out).saturating_sub(taken_of_it),

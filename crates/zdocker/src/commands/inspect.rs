@@ -37,16 +37,18 @@ fn show(engine: &mut Engine, names: &[String], kind: Kind, format: &InspectForma
             Err(error) => errors.push(error),
         }
     }
-    let text = format.render(&values)?;
-    if !text.is_empty() || !values.is_empty() {
-        say(&text)?;
-    }
     let code = if errors.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     };
+    // What is not there is told also when the template does not fit what is.
+    let text = format.render(&values);
     errors.into_iter().for_each(|error| complain(&error.into()));
+    let text = text?;
+    if !text.is_empty() || !values.is_empty() {
+        say(&text)?;
+    }
     Ok(code)
 }
 

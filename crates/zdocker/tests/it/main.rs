@@ -13,6 +13,7 @@ mod clean;
 mod concurrent;
 mod containers;
 mod crash;
+mod inspect;
 mod networks;
 mod publish;
 mod reach;

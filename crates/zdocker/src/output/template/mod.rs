@@ -69,7 +69,7 @@ impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the template is not understood at line {}, column {}: {}",
+            "error in the template at line {}, column {}: {}",
             self.line, self.column, self.problem
         )
     }
