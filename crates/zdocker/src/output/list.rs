@@ -37,11 +37,12 @@ impl ListFormat {
             let text = text.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
             Template::parse(&text).map(Arc::new)
         };
-        match text.split_once(' ') {
-            _ if text.is_empty() || text == "table" => Ok(ListFormat::Table),
+        match text.strip_prefix("table") {
+            _ if text.is_empty() => Ok(ListFormat::Table),
             _ if text == "json" => Ok(ListFormat::Json),
-            Some(("table", rest)) => Ok(ListFormat::TableOf(template(rest)?)),
-            _ => Ok(ListFormat::Template(template(text)?)),
+            Some("") => Ok(ListFormat::Table),
+            Some(rest) => Ok(ListFormat::TableOf(template(rest)?)),
+            None => Ok(ListFormat::Template(template(text)?)),
         }
     }
 }

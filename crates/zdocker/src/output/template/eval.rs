@@ -6,7 +6,7 @@ use super::Fault;
 use super::data::{Data, Shape};
 use super::format::display;
 use super::functions::Function;
-use super::parser::{Choice, Command, Head, Node, Operand, Pipeline};
+use super::tree::{Choice, Command, Head, Node, Operand, Pipeline};
 
 /// What a template is rendered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

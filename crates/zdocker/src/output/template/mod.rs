@@ -15,6 +15,7 @@ mod lexer;
 mod parser;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::fmt;
 
@@ -26,7 +27,7 @@ pub(crate) use data::{Shape, Zero};
 #[derive(Debug)]
 pub(crate) struct Template {
     source: String,
-    nodes: Vec<parser::Node>,
+    nodes: Vec<tree::Node>,
 }
 
 /// What a template does not mean, and where.
