@@ -36,7 +36,7 @@ impl Records<'_> {
         }
         let mut statement = self
             .transaction
-            .prepare(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
+            .prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
         let rows = statement.query_map([value], raw)?.collect::<Result<Vec<_>, _>>()?;
         let records = rows.into_iter().map(|(spec, state, owner, boot)| {
             Ok(EndpointRecord {

@@ -11,6 +11,7 @@ use zdocker_net::model::Pool;
 use zdocker_net::op::Op;
 use zdocker_net::spec::NetworkRequest;
 use zdocker_net::subnet::Family;
+use zdocker_net::usage::Usage;
 
 use super::{for_each, list};
 use crate::args::{CreateArgs, IpamArgs, LsArgs, PruneArgs, RemoveArgs};
@@ -155,14 +156,11 @@ pub(super) fn ipam(engine: &mut Engine, args: &IpamArgs) -> Result<ExitCode> {
 }
 
 fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
-    let usable = ipam::usable(&pool.subnet);
-    // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
-    let total = (usable.end() - usable.start()).saturating_add(1);
-    let used = usage.leases.len() as u128;
+    let free = Usage::of(pool, usage.leases.iter().map(|lease| lease.address)).free;
     say(&format!(
-        "SUBNET {}: {used} used, {} free",
+        "SUBNET {}: {} used, {free} free",
         pool.subnet,
-        total.saturating_sub(used)
+        usage.leases.len()
     ))?;
     let rows = usage.leases.iter().map(|lease| {
         let holder = match &lease.holder {
