@@ -21,7 +21,7 @@ use crate::signals::{ProcessRef, Signal};
 const TAKING_DOWN: Duration = Duration::from_secs(30);
 
 impl Engine {
-    fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
+    pub(super) fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
         self.settle()?;
         self.store.read(|records| find(records, text))
     }

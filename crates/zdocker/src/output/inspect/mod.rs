@@ -2,6 +2,8 @@
 
 mod container;
 mod network;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
