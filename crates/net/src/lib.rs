@@ -16,3 +16,4 @@ pub mod ports;
 pub mod seen;
 pub mod spec;
 pub mod subnet;
+pub mod usage;

@@ -41,6 +41,7 @@ fn endpoint() -> Endpoint {
         }],
         gateways: vec!["10.1.0.1".parse().unwrap()],
         metric: None,
+        reply_table: None,
         routes: Vec::new(),
         reply_table: None,
         ports: vec!["8080:80".parse().map(published).unwrap()],

@@ -3,6 +3,7 @@
 mod connect;
 mod ended;
 mod endpoints;
+mod filter;
 mod lifecycle;
 mod names;
 mod neighbours;
@@ -12,7 +13,10 @@ mod run;
 pub mod spec;
 mod start;
 pub mod user;
+mod view;
 
-pub use lifecycle::ContainerView;
+pub use filter::{ContainerFilter, ContainerQuery};
 pub use request::RunRequest;
 pub use start::{Launch, Started};
+pub(crate) use view::view;
+pub use view::{ContainerView, docker_status};

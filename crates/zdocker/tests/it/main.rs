@@ -15,6 +15,7 @@ mod connect;
 mod containers;
 mod crash;
 mod gateway_modes;
+mod inspect;
 mod isolation;
 mod networks;
 mod options;
