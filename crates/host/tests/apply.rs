@@ -10,17 +10,23 @@ use std::process::Command;
 use common::*;
 use zdocker_host::{Kernel, StepError};
 use zdocker_net::firewall::{Element, RULESET};
-use zdocker_net::model::Route;
+use zdocker_net::model::{Network, Route};
 use zdocker_net::op::{Op, Place};
 
 const PORTS: [&str; 4] = ["8080:80", "53:5353/udp", "127.0.0.1:443:8443", "[::]:5000:5000/udp"];
 
 fn nothing(_: &Op, _: std::time::Duration) {}
 
-/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
-fn plan(directory: &Path) -> Vec<Op> {
+/// A network whose ports are isolated.
+fn apart() -> Network {
     let mut network = network(7);
     network.settings.no_neighbours = true;
+    network
+}
+
+/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
+fn plan(directory: &Path) -> Vec<Op> {
+    let network = apart();
     let endpoint = endpoint(&network, 2, &PORTS);
     let mut ops = create(&network);
     ops.extend(attach(directory, &network, &endpoint));
@@ -45,7 +51,7 @@ fn plan(directory: &Path) -> Vec<Op> {
 
 /// What takes it away, whatever of it is there.
 fn removal(directory: &Path) -> Vec<Op> {
-    let network = network(7);
+    let network = apart();
     let mut ops = detach_and_wait(directory, &network, &endpoint(&network, 2, &PORTS));
     ops.extend(delete(&network));
     ops
