@@ -69,12 +69,10 @@ fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     }
     if network.pool(Family::V6).is_some() && seen.forwarding_v6 == Some(false) {
         // A host that forwards no longer listens to router advertisements, and would lose the default route that it has
-        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst).
-        ops.extend(
-            seen.accept_ra
-                .iter()
-                .map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")),
-        );
+        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst). A
+        // bridge's port, as those of containers are that come and go, listens to none.
+        let listening = seen.accept_ra.iter().filter(|link| seen.master(link).is_none());
+        ops.extend(listening.map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")));
         ops.push(set("net/ipv6/conf/all/forwarding".to_owned(), "1"));
     }
     ops

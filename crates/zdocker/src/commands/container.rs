@@ -103,9 +103,9 @@ pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
             .and_then(|last| usize::try_from(last).ok())
             .filter(|last| *last > 0),
     };
-    let containers = engine.containers(&query)?;
-    let rows: Vec<Value> = containers.iter().map(|view| row(view, args.no_trunc)).collect();
-    list(&LIST, args.format.as_ref(), args.quiet, &rows)
+    let containers = engine.containers(&query)?.into_iter();
+    let rows = containers.map(|view| row(&view, args.no_trunc));
+    list(&LIST, args.format.as_ref(), args.quiet, rows)
 }
 
 fn row(view: &ContainerView, whole: bool) -> Value {

@@ -30,23 +30,20 @@ pub(super) fn networks(engine: &mut Engine, args: &NetworkInspectArgs) -> Result
 
 /// Prints what is found, and complains of what is not.
 fn show(engine: &mut Engine, names: &[String], kind: Kind, format: &InspectFormat, verbose: bool) -> Result<ExitCode> {
-    let (mut values, mut errors) = (Vec::new(), Vec::new());
-    for found in engine.inspect(names, kind)? {
-        match found {
-            Ok(found) => values.push(value(engine, &found, verbose)),
-            Err(error) => errors.push(error),
-        }
-    }
-    let code = if errors.is_empty() {
+    let (found, missing): (Vec<_>, Vec<_>) = engine.inspect(names, kind)?.into_iter().partition(Result::is_ok);
+    let values = found.iter().flatten().map(|found| value(engine, found, verbose));
+    // What is not there is told also when the template does not fit what is.
+    let text = format.render(values);
+    let code = if missing.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     };
-    // What is not there is told also when the template does not fit what is.
-    let text = format.render(&values);
-    errors.into_iter().for_each(|error| complain(&error.into()));
-    let text = text?;
-    if !text.is_empty() || !values.is_empty() {
+    missing
+        .into_iter()
+        .filter_map(Result::err)
+        .for_each(|error| complain(&error.into()));
+    if let Some(text) = text? {
         say(&text)?;
     }
     Ok(code)

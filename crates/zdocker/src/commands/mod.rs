@@ -79,10 +79,10 @@ fn engine(global: &GlobalArgs) -> Result<Engine> {
 }
 
 /// Prints a list as it is asked for: a format says more than `quiet`.
-fn list(list: &List, format: Option<&ListFormat>, quiet: bool, rows: &[Value]) -> Result<ExitCode> {
+fn list(list: &List, format: Option<&ListFormat>, quiet: bool, rows: impl Iterator<Item = Value>) -> Result<ExitCode> {
     let text = match format {
         None | Some(ListFormat::Table) if quiet => {
-            let ids: Vec<&str> = rows.iter().filter_map(|row| row["ID"].as_str()).collect();
+            let ids: Vec<String> = rows.filter_map(|row| row["ID"].as_str().map(str::to_owned)).collect();
             (!ids.is_empty()).then(|| ids.join("\n"))
         }
         format => list.render(format.unwrap_or(&ListFormat::Table), rows)?,

@@ -82,8 +82,8 @@ const LIST: List = List {
 pub(super) fn ls(engine: &mut Engine, args: &LsArgs) -> Result<ExitCode> {
     let filter = NetworkFilter::parse(&args.filter).map_err(EngineError::from)?;
     let networks = engine.networks()?.into_iter().filter(|view| filter.admits(view));
-    let rows: Vec<Value> = networks.map(|view| row(&view, args.no_trunc)).collect();
-    list(&LIST, args.format.as_ref(), args.quiet, &rows)
+    let rows = networks.map(|view| row(&view, args.no_trunc));
+    list(&LIST, args.format.as_ref(), args.quiet, rows)
 }
 
 /// One text of the pools' parts.

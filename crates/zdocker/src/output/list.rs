@@ -59,14 +59,18 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// The list's text, without the end of its last line; `None` if it has not even one line.
+    /// The text of all rows, which need not be there all at once, without the end of its last line; `None` if it has not even one line.
     ///
     /// # Errors
     /// [`TemplateError`] when a template asks for what there is not.
-    pub(crate) fn render(&self, format: &ListFormat, rows: &[Value]) -> Result<Option<String>, TemplateError> {
+    pub(crate) fn render(
+        &self,
+        format: &ListFormat,
+        rows: impl Iterator<Item = Value>,
+    ) -> Result<Option<String>, TemplateError> {
         let lines = match format {
             ListFormat::Table => vec![self.table(rows)],
-            ListFormat::Json => rows.iter().map(Value::to_string).collect(),
+            ListFormat::Json => rows.map(|row| row.to_string()).collect(),
             ListFormat::Template(template) => rendered(template, rows)?,
             ListFormat::TableOf(template) => {
                 let mut lines = vec![template.render_heading(&self.headings(), &SHAPE)?];
@@ -90,22 +94,21 @@ impl List {
         Value::Object(headings)
     }
 
-    fn table(&self, rows: &[Value]) -> String {
-        let headings = self.headings();
-        let cells = |row: &Value| -> Vec<String> {
-            let cell = |field: &&str| match row[*field].as_str() {
-                Some("") => self.blank.to_owned(),
-                Some(text) => text.to_owned(),
-                None => row[*field].to_string(),
+    fn table(&self, rows: impl Iterator<Item = Value>) -> String {
+        let cells = |row: Value| -> Vec<String> {
+            let cell = |field: &&str| match &row[*field] {
+                Value::String(text) if text.is_empty() => self.blank.to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
             };
             self.default.iter().map(cell).collect()
         };
-        table::align([&headings].into_iter().chain(rows).map(cells).collect())
+        table::align([self.headings()].into_iter().chain(rows).map(cells).collect())
     }
 }
 
-fn rendered(template: &Template, rows: &[Value]) -> Result<Vec<String>, TemplateError> {
-    rows.iter().map(|row| template.render(row, &SHAPE)).collect()
+fn rendered(template: &Template, rows: impl Iterator<Item = Value>) -> Result<Vec<String>, TemplateError> {
+    rows.map(|row| template.render(&row, &SHAPE)).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +130,10 @@ mod tests {
             json!({"ID": "2", "Name": "", "Count": 3, "Label": {}}),
         ];
         let format = ListFormat::parse(format).unwrap();
-        assert_eq!(LIST.render(&format, &rows).unwrap().unwrap_or_default(), expected);
+        assert_eq!(
+            LIST.render(&format, rows.into_iter()).unwrap().unwrap_or_default(),
+            expected
+        );
     }
 
     #[test]
@@ -147,15 +153,15 @@ mod tests {
             "some key   THING ID\nv          1\n           2",
         );
         check("{{json .Name}}", "\"a\"\n\"\"");
-        assert_eq!(LIST.render(&ListFormat::Json, &[]), Ok(None));
+        assert_eq!(LIST.render(&ListFormat::Json, std::iter::empty()), Ok(None));
         assert_eq!(
-            LIST.render(&ListFormat::Table, &[]),
+            LIST.render(&ListFormat::Table, std::iter::empty()),
             Ok(Some("NAME   COUNT".to_owned()))
         );
         assert!(ListFormat::parse("table {{").is_err());
         let unknown = ListFormat::parse("table {{.Nope}}").unwrap();
         assert!(
-            LIST.render(&unknown, &[])
+            LIST.render(&unknown, std::iter::empty())
                 .unwrap_err()
                 .to_string()
                 .contains("ID, Name, Count")

@@ -7,8 +7,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::ser::PrettyFormatter;
+use serde::{Serialize, Serializer as _};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value};
 use zdocker_net::model::{Driver, Network};
 
@@ -63,28 +63,32 @@ impl InspectFormat {
         })
     }
 
-    /// The text of all `values`, without the end of its last line.
+    /// The text of all `values`, which need not be there all at once, without the end of its last line; `None` if a template
+    /// has nothing to say of nothing.
     ///
     /// # Errors
     /// [`TemplateError`] when a template asks of a value what it has not.
-    pub(crate) fn render(&self, values: &[Value]) -> Result<String, TemplateError> {
-        match self {
-            InspectFormat::Indented => Ok(indented(values)),
-            InspectFormat::Json => Ok(Value::from(values).to_string()),
+    pub(crate) fn render(&self, values: impl Iterator<Item = Value>) -> Result<Option<String>, TemplateError> {
+        let list = match self {
+            // As Docker has it, with four blanks a level.
+            InspectFormat::Indented => list(values, PrettyFormatter::with_indent(b"    ")),
+            InspectFormat::Json => list(values, CompactFormatter),
             InspectFormat::Template(template) => {
-                let texts = values.iter().map(|value| template.render(value, &SHAPE));
-                Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+                let texts = values.map(|value| template.render(&value, &SHAPE));
+                let texts = texts.collect::<Result<Vec<_>, _>>()?;
+                return Ok((!texts.is_empty()).then(|| texts.join("\n")));
             }
-        }
+        };
+        Ok(Some(list))
     }
 }
 
-/// As Docker has it, with four blanks a level.
-fn indented(values: &[Value]) -> String {
+/// Values as a JSON list.
+fn list(values: impl Iterator<Item = Value>, formatter: impl Formatter) -> String {
     let mut bytes = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
+    let mut serializer = Serializer::with_formatter(&mut bytes, formatter);
     // Neither writing to memory nor values that are JSON already can fail.
-    let _ = values.serialize(&mut serializer);
+    let _ = serializer.collect_seq(values);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -180,7 +180,11 @@ fn ranges_and_reserved_addresses_are_shown_where_there_are_any() {
 
     // Both are there for templates, whether they are left out or not.
     let template = "{{range .IPAM.Config}}[{{.IPRange}} {{.AuxiliaryAddresses}} {{.AuxiliaryAddresses.router}}]{{end}}";
-    let text = InspectFormat::parse(template).unwrap().render(&[value]).unwrap();
+    let text = InspectFormat::parse(template)
+        .unwrap()
+        .render([value].into_iter())
+        .unwrap()
+        .unwrap();
     assert_eq!(
         text,
         "[10.0.0.64/26 map[router:10.0.0.70] 10.0.0.70][ map[] <no value>]"
@@ -198,12 +202,17 @@ fn every_format() {
         ("{{.Name}}", "a\nb"),
         ("{{.Name}}\\n", "a\\n\nb\\n"),
     ] {
-        assert_eq!(InspectFormat::parse(format).unwrap().render(&values).unwrap(), expected);
+        let text = InspectFormat::parse(format).unwrap().render(values.clone().into_iter());
+        assert_eq!(text.unwrap().as_deref(), Some(expected));
     }
     let indented = InspectFormat::parse("").unwrap();
+    let [first, _] = values;
     assert_eq!(
-        indented.render(&values[..1]).unwrap(),
+        indented.render([first].into_iter()).unwrap().unwrap(),
         "[\n    {\n        \"Name\": \"a\",\n        \"Labels\": {}\n    }\n]"
     );
-    assert_eq!(indented.render(&[]).unwrap(), "[]");
+    for (format, expected) in [("", Some("[]")), ("json", Some("[]")), ("{{.Name}}", None)] {
+        let text = InspectFormat::parse(format).unwrap().render(std::iter::empty());
+        assert_eq!(text.unwrap().as_deref(), expected);
+    }
 }
