@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
+use crate::model::{Bandwidth, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
 use crate::ports::{PortRequest, PublishedPort};
 use crate::subnet::Family;
@@ -18,6 +18,8 @@ pub struct AttachRequest {
     pub mac: Option<MacAddress>,
     /// What is published.
     pub ports: Vec<PortRequest>,
+    /// How much the container may send and receive by each of its endpoints.
+    pub bandwidth: Bandwidth,
 }
 
 /// What one endpoint is to be; addresses that are not given are for the lease to find.
@@ -33,6 +35,8 @@ pub struct EndpointWish {
     pub gateways: Vec<IpAddr>,
     /// Whether the container's published ports lead to this endpoint.
     pub publishes: bool,
+    /// How much may be sent and received by it.
+    pub bandwidth: Bandwidth,
 }
 
 /// Why a container cannot be plugged in as asked for.
@@ -119,6 +123,7 @@ pub fn wishes(networks: &[&Network], request: &AttachRequest) -> Result<Vec<Endp
             mac: request.mac.filter(|_| number == 0),
             gateways: gateways.map(|pool| pool.gateway).collect(),
             publishes: publisher == Some(&network.id),
+            bandwidth: request.bandwidth,
         })
     };
     bridges.iter().enumerate().map(wish).collect()
@@ -156,6 +161,9 @@ pub fn needs_bridge(request: &AttachRequest, network: &str) -> Result<(), Attach
     }
     if request.mac.is_some() {
         return needs("a MAC address (--mac-address)");
+    }
+    if request.bandwidth != Bandwidth::default() {
+        return needs("a limit (--bandwidth-in, --bandwidth-out)");
     }
     if !request.ports.is_empty() && network != "host" {
         return needs("a published port (-p)");
@@ -249,7 +257,10 @@ pub fn endpoint(
         metric: None,
         routes: Vec::new(),
         ports: Vec::new(),
-        settings: EndpointSettings::default(),
+        settings: EndpointSettings {
+            bandwidth: wish.bandwidth,
+            ..EndpointSettings::default()
+        },
     })
 }
 

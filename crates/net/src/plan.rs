@@ -7,6 +7,7 @@ use crate::model::{BridgeDevice, Endpoint, Network};
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
+use crate::shaping;
 use crate::subnet::{Family, Subnet};
 
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
@@ -135,11 +136,17 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 }
 
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
-pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    match &network.bridge {
-        Some(bridge) => plug(bridge, endpoint, namespace),
-        None => Vec::new(),
-    }
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, seen: &Seen) -> Vec<Op> {
+    let Some(bridge) = &network.bridge else {
+        return Vec::new();
+    };
+    // What limited the interface has outlived it, or went too.
+    let mut ops: Vec<Op> = match shaping::unlimit(endpoint) {
+        Some(unlimit) if seen.link(&shaping::send_queue(endpoint)).is_some() => vec![unlimit],
+        _ => Vec::new(),
+    };
+    ops.extend(plug(bridge, endpoint, namespace));
+    ops
 }
 
 fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
@@ -153,6 +160,7 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
         mtu: bridge.mtu,
         hairpin: !endpoint.ports.is_empty(),
     }];
+    ops.extend(shaping::limit(endpoint, bridge.mtu));
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
         link: endpoint.interface.clone(),
@@ -177,7 +185,8 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; `keeps_namespace` deletes it at once instead, for a container that stays.
+/// waited for; `keeps_namespace` deletes it at once instead, for a container that stays. What limits what it sends is not
+/// in that namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
     ops.extend(forget_udp_flows(endpoint));
@@ -186,6 +195,7 @@ pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> 
             name: endpoint.host_interface.clone(),
         });
     }
+    ops.extend(shaping::unlimit(endpoint));
     ops
 }
 

@@ -135,6 +135,17 @@ pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     })
 }
 
+/// Creates an ifb, down.
+pub(crate) fn create_ifb(requests: &mut Requests, name: &InterfaceName, mtu: u32) -> usize {
+    requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_MTU, mtu);
+        m.nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "ifb");
+        });
+    })
+}
+
 /// Sets what the kernel ignores when a bridge port is created; with `ipv6` keeps it from giving the port addresses.
 pub(crate) fn configure_port(requests: &mut Requests, index: u32, hairpin: bool, ipv6: bool) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| {

@@ -6,6 +6,7 @@ pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod route;
 mod socket;
+pub(crate) mod tc;
 
 pub(crate) use socket::{Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

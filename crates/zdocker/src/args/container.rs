@@ -8,6 +8,7 @@ use zdocker_engine::containers::spec::Mount;
 use zdocker_engine::signals::Signal;
 use zdocker_net::names::MacAddress;
 use zdocker_net::ports::PortRequest;
+use zdocker_net::shaping::Rate;
 
 /// As with Docker, `-h` is the host name here.
 #[derive(Debug, Args)]
@@ -61,6 +62,12 @@ pub(crate) struct RunArgs {
     /// Publish a port; without a host port a free one is picked
     #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
     pub(crate) publish: Vec<PortRequest>,
+    /// Limit what the container receives, on each of its networks; k is 1000, mbit are bits and mbps bytes
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_in: Option<Rate>,
+    /// Limit what the container sends, on each of its networks; for example 10mbit
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_out: Option<Rate>,
     /// Name server
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<IpAddr>,

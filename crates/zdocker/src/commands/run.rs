@@ -14,6 +14,8 @@ use zdocker_engine::shim::{self, Outcome};
 use zdocker_engine::signals::ProcessRef;
 use zdocker_engine::terminal::WindowSize;
 use zdocker_net::attach::AttachRequest;
+use zdocker_net::model::Bandwidth;
+use zdocker_net::shaping::Rate;
 
 use super::network::print_plan;
 use super::{container, engine};
@@ -78,6 +80,10 @@ fn request(args: RunArgs) -> Result<RunRequest> {
             addresses: addresses.into_iter().flatten().collect(),
             mac: args.mac_address,
             ports: args.publish,
+            bandwidth: Bandwidth {
+                receive: args.bandwidth_in.map(Rate::bits),
+                send: args.bandwidth_out.map(Rate::bits),
+            },
         },
     })
 }
