@@ -22,6 +22,8 @@ use zdocker_net::shaping::TokenBucket;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one waits for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(200);
+/// How long TCP may take to find out what passes.
+const WARM_UP: Duration = Duration::from_millis(400);
 /// Of each transfer that is measured.
 const MEASURED: Duration = Duration::from_millis(1200);
 
@@ -92,22 +94,33 @@ fn throughput(from: &Namespace, to: &Namespace, address: IpAddr) -> f64 {
     let (mut receiver, _) = listener.accept().unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let sending = thread::spawn(move || while sender.write_all(&[0; 1 << 16]).is_ok() {});
-    let (mut buffer, mut bytes, start) = (vec![0; 1 << 18], 0, Instant::now());
-    while start.elapsed() < MEASURED {
-        bytes += receiver.read(&mut buffer).unwrap();
-    }
-    let rate = bytes as f64 * 8.0 / start.elapsed().as_secs_f64();
+    let mut buffer = vec![0; 1 << 18];
+    let mut receive = |time| {
+        let (mut bytes, start) = (0, Instant::now());
+        while start.elapsed() < time {
+            bytes += receiver.read(&mut buffer).unwrap();
+        }
+        bytes as f64 * 8.0 / start.elapsed().as_secs_f64()
+    };
+    receive(WARM_UP);
+    let rate = receive(MEASURED);
     drop(receiver);
     sending.join().unwrap();
     rate
 }
 
-/// Generous: the machine is busy with other tests, and what passes at once in the beginning counts too.
-fn assert_about(measured: f64, asked: u64, what: &str) {
-    let share = measured / asked as f64;
+/// Generous, as the machine is busy with other tests: never more than was asked for, and as much at the best of some times.
+fn passes_about(asked: u64, from: &Namespace, to: &Namespace, address: IpAddr) {
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        best = best.max(throughput(from, to, address) / asked as f64);
+        if best > 0.85 {
+            break;
+        }
+    }
     assert!(
-        (0.85..1.15).contains(&share),
-        "{what}: {share:.3} of {asked} bits a second"
+        (0.85..1.15).contains(&best),
+        "to {address}: {best:.3} of {asked} bits a second"
     );
 }
 
@@ -125,9 +138,9 @@ fn each_direction_has_its_own_limit_and_others_have_none() {
         assert_eq!(queue("zdv7x3").1, None);
         for place in [0, 1] {
             let own = limited.addresses[place].address;
-            assert_about(throughput(&free, &inside, own), 20_000_000, "received");
+            passes_about(20_000_000, &free, &inside, own);
             let neighbour = endpoint(&world.network, 3, &[]).addresses[place].address;
-            assert_about(throughput(&inside, &free, neighbour), 8_000_000, "sent");
+            passes_about(8_000_000, &inside, &free, neighbour);
             assert!(throughput(&other, &free, neighbour) > 100e6);
         }
     });
@@ -146,7 +159,7 @@ fn one_direction_alone_leaves_the_other_as_it_is() {
         assert!(!links().contains(&"zdi7x2".to_owned()));
         let address = |endpoint: &Endpoint| endpoint.addresses[0].address;
         assert!(throughput(&receives, &sends, address(&sender)) > 100e6);
-        assert_about(throughput(&sends, &receives, address(&receiver)), 5_000_000, "both");
+        passes_about(5_000_000, &sends, &receives, address(&receiver));
     });
 }
 

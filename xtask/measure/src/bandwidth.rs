@@ -1,6 +1,7 @@
 //! How much really passes of what an endpoint may send and receive: TCP from and to a neighbour, and from and to the
 //! outside through a published port.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpCongestion;
 use serde::Serialize;
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
@@ -36,6 +39,9 @@ pub(crate) struct Arguments {
     /// In bytes
     #[arg(long, default_value_t = 1500)]
     mtu: u32,
+    /// TCP's congestion control (tcp(7)); the machine's own if missing
+    #[arg(long)]
+    congestion: Option<OsString>,
 }
 
 /// What passed of one transfer.
@@ -81,6 +87,9 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Passed>> {
                 let client = namespace.run(|| TcpStream::connect((*address, PORT)))??;
                 let (server, _) = listener.accept()?;
                 let (sender, receiver) = if sends { (server, client) } else { (client, server) };
+                if let Some(control) = &arguments.congestion {
+                    setsockopt(&sender, TcpCongestion, control).context("choosing TCP's congestion control")?;
+                }
                 all.push(Passed {
                     peer,
                     ipv6: address.is_ipv6(),

@@ -123,7 +123,8 @@ fn network_rm_killed_can_be_repeated() {
     assert!(kills >= 2, "network rm was killed {kills} times only");
 }
 
-const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true";
+const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --bandwidth-in 10mbit --bandwidth-out 10mbit \
+                   --rootfs / -- true";
 
 #[test]
 fn run_killed_is_tidied_by_rm() {

@@ -16,3 +16,4 @@ mod crash;
 mod networks;
 mod publish;
 mod reach;
+mod shaping;
