@@ -74,6 +74,16 @@ struct World {
 
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Passed>> {
     let world = World::new(arguments)?;
+    let passed = transfers(&world, arguments);
+    let pins = ["container2", "container3", "outside"].map(|name| Op::DeleteNamespace {
+        path: pin(&arguments.run, name),
+    });
+    scene::remove(&mut Kernel::new(), &pins)?;
+    passed
+}
+
+/// All transfers, one after the other.
+fn transfers(world: &World, arguments: &Arguments) -> Result<Vec<Passed>> {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
     let listener = world.limited.run(|| TcpListener::bind(any))??;
     let peers = [
@@ -146,6 +156,10 @@ impl World {
     }
 }
 
+fn pin(run: &Path, name: &str) -> NamespacePath {
+    NamespacePath(run.join(name).display().to_string())
+}
+
 /// A container with these limits, at this place of its subnets.
 fn container(
     kernel: &mut Kernel,
@@ -154,7 +168,7 @@ fn container(
     place: u8,
     bandwidth: Bandwidth,
 ) -> Result<(Namespace, Vec<IpAddr>)> {
-    let path = NamespacePath(run.join(format!("container{place}")).display().to_string());
+    let path = pin(run, &format!("container{place}"));
     let request = AttachRequest {
         bandwidth,
         ..AttachRequest::default()
@@ -186,7 +200,7 @@ fn container(
 
 /// A namespace behind a bridge that is no network's; gives also the host's addresses there.
 fn outside(kernel: &mut Kernel, run: &Path, mtu: u32) -> Result<(Namespace, Vec<IpAddr>)> {
-    let path = NamespacePath(run.join("outside").display().to_string());
+    let path = pin(run, "outside");
     let inside = Place::Namespace(path.clone());
     let mut ops = vec![
         Op::CreateBridge {
