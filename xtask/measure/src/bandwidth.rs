@@ -19,7 +19,6 @@ use zdocker_net::model::{Bandwidth, InterfaceAddress, Network};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
 use zdocker_net::plan;
-use zdocker_net::ports::{Protocol, PublishedPort};
 use zdocker_net::subnet::{Family, Subnet};
 
 use crate::scene;
@@ -57,9 +56,14 @@ pub(crate) struct Passed {
     rate: u64,
 }
 
-/// The limited container listens here, published at the same port.
+/// Places in the subnets.
+const LIMITED: u8 = 2;
+const NEIGHBOUR: u8 = 3;
+/// The limited container listens here, and is published at the other.
+const OWN_PORT: u16 = 1;
 const PORT: u16 = 5001;
 const LAN: &str = "lan0";
+const OUTSIDE: &str = "outside";
 
 /// Two containers on a network, of which one is limited, and an outside.
 struct World {
@@ -75,7 +79,7 @@ struct World {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Passed>> {
     let world = World::new(arguments)?;
     let passed = transfers(&world, arguments);
-    let pins = ["container2", "container3", "outside"].map(|name| Op::DeleteNamespace {
+    let pins = [&container_name(LIMITED), &container_name(NEIGHBOUR), OUTSIDE].map(|name| Op::DeleteNamespace {
         path: pin(&arguments.run, name),
     });
     scene::remove(&mut Kernel::new(), &pins)?;
@@ -84,17 +88,17 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Passed>> {
 
 /// All transfers, one after the other.
 fn transfers(world: &World, arguments: &Arguments) -> Result<Vec<Passed>> {
-    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, OWN_PORT));
     let listener = world.limited.run(|| TcpListener::bind(any))??;
     let peers = [
-        ("neighbour", &world.neighbour, &world.own),
-        ("outside", &world.outside, &world.published),
+        ("neighbour", &world.neighbour, &world.own, OWN_PORT),
+        ("outside", &world.outside, &world.published, PORT),
     ];
     let mut all = Vec::new();
-    for (peer, namespace, addresses) in peers {
+    for (peer, namespace, addresses, port) in peers {
         for address in addresses {
             for sends in [false, true] {
-                let client = namespace.run(|| TcpStream::connect((*address, PORT)))??;
+                let client = namespace.run(|| TcpStream::connect((*address, port)))??;
                 let (server, _) = listener.accept()?;
                 let (sender, receiver) = if sends { (server, client) } else { (client, server) };
                 if let Some(control) = &arguments.congestion {
@@ -143,8 +147,8 @@ impl World {
             receive: arguments.rate,
             send: arguments.rate,
         };
-        let (limited, own) = container(&mut kernel, &arguments.run, &network, 2, limits)?;
-        let (neighbour, _) = container(&mut kernel, &arguments.run, &network, 3, Bandwidth::default())?;
+        let (limited, own) = container(&mut kernel, &arguments.run, &network, LIMITED, limits)?;
+        let (neighbour, _) = container(&mut kernel, &arguments.run, &network, NEIGHBOUR, Bandwidth::default())?;
         let (outside, published) = outside(&mut kernel, &arguments.run, arguments.mtu)?;
         Ok(World {
             limited,
@@ -154,6 +158,10 @@ impl World {
             published,
         })
     }
+}
+
+fn container_name(place: u8) -> String {
+    format!("container{place}")
 }
 
 fn pin(run: &Path, name: &str) -> NamespacePath {
@@ -168,7 +176,7 @@ fn container(
     place: u8,
     bandwidth: Bandwidth,
 ) -> Result<(Namespace, Vec<IpAddr>)> {
-    let path = pin(run, &format!("container{place}"));
+    let path = pin(run, &container_name(place));
     let request = AttachRequest {
         bandwidth,
         ..AttachRequest::default()
@@ -183,13 +191,8 @@ fn container(
     };
     let addresses = network.pools.iter().map(|pool| address(&pool.subnet));
     attach::bear_addresses(&mut endpoint, addresses.collect::<Result<_>>()?, wish);
-    if bandwidth != Bandwidth::default() {
-        endpoint.ports = vec![PublishedPort {
-            host_ip: None,
-            host_port: PORT,
-            container_port: PORT,
-            protocol: Protocol::Tcp,
-        }];
+    if place == LIMITED {
+        endpoint.ports = scene::ports(PORT, 1);
     }
     let mut ops = vec![plan::create_namespace(&path)];
     ops.extend(plan::attach(network, &endpoint, &path));
@@ -200,7 +203,7 @@ fn container(
 
 /// A namespace behind a bridge that is no network's; gives also the host's addresses there.
 fn outside(kernel: &mut Kernel, run: &Path, mtu: u32) -> Result<(Namespace, Vec<IpAddr>)> {
-    let path = pin(run, "outside");
+    let path = pin(run, OUTSIDE);
     let inside = Place::Namespace(path.clone());
     let mut ops = vec![
         Op::CreateBridge {

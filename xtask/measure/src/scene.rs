@@ -10,7 +10,7 @@ use zdocker_host::Kernel;
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
 use zdocker_net::attach::{self, AttachRequest, EndpointWish};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool, Settings};
+use zdocker_net::model::{Bandwidth, BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -45,6 +45,8 @@ pub(crate) struct Scene {
     boot: String,
     /// How many endpoints there have ever been.
     count: u32,
+    /// Of the endpoints that are attached from now on.
+    pub(crate) bandwidth: Bandwidth,
 }
 
 /// Carries out a plan.
@@ -106,6 +108,7 @@ impl Scene {
             me: ProcessId::own()?,
             boot: zdocker_host::process::boot_id()?,
             count: 0,
+            bandwidth: Bandwidth::default(),
         };
         for number in 0..networks {
             let mut subnets = vec![format!("10.{number}.0.0/16").parse()?];
@@ -151,7 +154,10 @@ impl Scene {
     fn record(&mut self, network: usize, ports: &[PublishedPort]) -> Result<Endpoint> {
         let network = &self.networks[network];
         let container = Id::new(bytes(self.count, 2));
-        let wish = wish(network)?;
+        let wish = EndpointWish {
+            bandwidth: self.bandwidth,
+            ..wish(network)?
+        };
         let mut endpoint = attach::endpoint(network, &container, &wish, bytes(self.count, 3))?;
         let (me, boot) = (self.me, &self.boot);
         Ok(self.store.write(|records| {

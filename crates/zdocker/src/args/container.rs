@@ -62,10 +62,10 @@ pub(crate) struct RunArgs {
     /// Publish a port; without a host port a free one is picked
     #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
     pub(crate) publish: Vec<PortRequest>,
-    /// Limit what the container receives, on each of its networks; k is 1000, mbit are bits and mbps bytes
+    /// Limit what the container receives on each of its networks: 10mbit are ten million bits a second, 10mbps bytes
     #[arg(long, value_name = "RATE")]
     pub(crate) bandwidth_in: Option<Rate>,
-    /// Limit what the container sends, on each of its networks; for example 10mbit
+    /// Limit what the container sends on each of its networks
     #[arg(long, value_name = "RATE")]
     pub(crate) bandwidth_out: Option<Rate>,
     /// Name server

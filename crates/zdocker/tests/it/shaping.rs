@@ -114,6 +114,9 @@ fn neighbours_and_the_outside_get_as_much_as_was_asked_for() {
             passes_about(8e6, &web.net, client, target, Way::Out);
         }
     }
+    // The host itself is no exception.
+    passes_about(20e6, &web.net, &host.net, web.v4(), Way::In);
+    passes_about(8e6, &web.net, &host.net, web.v4(), Way::Out);
     // Who asked for no limit has none.
     assert!(throughput(&other.net, &host.net, other.v4(), Way::In) > 100e6);
 }
