@@ -43,7 +43,6 @@ fn endpoint() -> Endpoint {
         metric: None,
         reply_table: None,
         routes: Vec::new(),
-        reply_table: None,
         ports: vec!["8080:80".parse().map(published).unwrap()],
         settings: EndpointSettings::default(),
     }
