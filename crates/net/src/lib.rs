@@ -14,6 +14,7 @@ pub mod plan;
 pub mod pools;
 pub mod ports;
 pub mod seen;
+pub mod shaping;
 pub mod spec;
 pub mod subnet;
 pub mod usage;

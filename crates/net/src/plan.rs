@@ -10,6 +10,7 @@ use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
+use crate::shaping;
 use crate::subnet::{Family, Subnet};
 
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
@@ -134,11 +135,17 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 }
 
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
-pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    match &network.bridge {
-        Some(bridge) => plug(network, bridge, endpoint, namespace),
-        None => Vec::new(),
-    }
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, seen: &Seen) -> Vec<Op> {
+    let Some(bridge) = &network.bridge else {
+        return Vec::new();
+    };
+    // What limited the interface has outlived it, or went too.
+    let mut ops: Vec<Op> = match shaping::unlimit(endpoint) {
+        Some(unlimit) if seen.link(&shaping::send_queue(endpoint)).is_some() => vec![unlimit],
+        _ => Vec::new(),
+    };
+    ops.extend(plug(network, bridge, endpoint, namespace));
+    ops
 }
 
 fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
@@ -152,6 +159,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.no_neighbours,
     }];
+    ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
 }
@@ -190,7 +198,8 @@ fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; from a namespace that `stays` it is deleted at once instead.
+/// waited for; from a namespace that `stays` it is deleted at once instead. What limits what it
+/// sends is in no such namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
     ops.extend(forget_udp_flows(endpoint));
@@ -202,6 +211,7 @@ pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePa
         let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
         ops.extend(rules.map(|rule| rule.delete(namespace)));
     }
+    ops.extend(shaping::unlimit(endpoint));
     ops
 }
 

@@ -9,7 +9,7 @@ use self::choice::{EndpointOptions, EndpointRequest, OptionError};
 pub use self::roles::{Member, Role, roles};
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
+use crate::model::{Bandwidth, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
 use crate::ports::{PortRequest, PublishedPort};
 use crate::subnet::Family;
@@ -280,6 +280,9 @@ pub fn needs_bridge(request: &EndpointRequest, ports: &[PortRequest], network: &
     }
     if !request.settings.options.is_empty() {
         return needs("an option (driver-opt)");
+    }
+    if request.settings.bandwidth != Bandwidth::default() {
+        return needs("a limit (--bandwidth-in, --bandwidth-out)");
     }
     if !ports.is_empty() && network != "host" {
         return needs("a published port (-p)");

@@ -9,6 +9,7 @@ use zdocker_engine::signals::Signal;
 use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::names::MacAddress;
 use zdocker_net::ports::PortRequest;
+use zdocker_net::shaping::Rate;
 
 use super::spelling::filter;
 use crate::output::inspect::InspectFormat;
@@ -92,6 +93,12 @@ pub(crate) struct CreateArgs {
     /// Publish a port; without a host port a free one is picked
     #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
     pub(crate) publish: Vec<PortRequest>,
+    /// Limit what the container receives on each of its networks: 10mbit are ten million bits a second, 10mbps bytes
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_in: Option<Rate>,
+    /// Limit what the container sends on each of its networks
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_out: Option<Rate>,
     /// Name server
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<IpAddr>,

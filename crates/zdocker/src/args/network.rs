@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use clap::{ArgAction, Args, Subcommand};
 use zdocker_net::names::MacAddress;
+use zdocker_net::shaping::Rate;
 
 use super::spelling::{filter, key_value};
 use crate::output::inspect::InspectFormat;
@@ -143,6 +144,12 @@ pub(crate) struct ConnectArgs {
     /// Of a container's networks the one with the highest gives the default route
     #[arg(long, value_name = "NUMBER", default_value = "0", allow_negative_numbers = true)]
     pub(crate) gw_priority: i32,
+    /// Limit what the container receives by this network, for example 10mbit
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_in: Option<Rate>,
+    /// Limit what it sends
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_out: Option<Rate>,
     /// com.docker.network.endpoint.ifname=NAME, com.docker.network.endpoint.sysctls=KEY=VALUE,..
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) driver_opt: Vec<(String, String)>,

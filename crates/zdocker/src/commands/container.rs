@@ -13,7 +13,8 @@ use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
 use zdocker_engine::{Engine, EngineError};
 use zdocker_host::store::ContainerState;
-use zdocker_net::model::Endpoint;
+use zdocker_net::model::{Bandwidth, Endpoint};
+use zdocker_net::shaping::Rate;
 use zdocker_net::subnet::Family;
 
 use super::{for_each, list};
@@ -62,6 +63,10 @@ pub(super) fn request(args: CreateArgs) -> RunRequest {
         addresses: addresses.into_iter().flatten().collect(),
         mac: args.mac_address,
         aliases: args.network_alias,
+        bandwidth: Bandwidth {
+            receive: args.bandwidth_in.map(Rate::bits),
+            send: args.bandwidth_out.map(Rate::bits),
+        },
         ports: args.publish,
     }
 }

@@ -9,8 +9,9 @@ use zdocker_engine::networks::{NetworkFilter, NetworkView, PoolView, PruneFilter
 use zdocker_engine::{Engine, EngineError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
-use zdocker_net::model::{EndpointSettings, Pool};
+use zdocker_net::model::{Bandwidth, EndpointSettings, Pool};
 use zdocker_net::op::Op;
+use zdocker_net::shaping::Rate;
 use zdocker_net::spec::NetworkRequest;
 use zdocker_net::subnet::Family;
 use zdocker_net::usage::Usage;
@@ -125,6 +126,10 @@ pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode
         settings: EndpointSettings {
             aliases: args.alias,
             gateway_priority: args.gw_priority,
+            bandwidth: Bandwidth {
+                receive: args.bandwidth_in.map(Rate::bits),
+                send: args.bandwidth_out.map(Rate::bits),
+            },
             options: args.driver_opt.into_iter().collect(),
             ..EndpointSettings::default()
         },

@@ -21,4 +21,5 @@ mod networks;
 mod options;
 mod publish;
 mod reach;
+mod shaping;
 mod start;
