@@ -67,7 +67,7 @@ impl Engine {
 fn network(records: &Records, name: &str) -> Result<Inspected, EngineError> {
     let view = networks::view(records, name)?;
     let mut usages = Vec::new();
-    for pool in &view.network.pools {
+    for pool in view.network.held_pools() {
         let leased = records.leased_addresses(&pool.subnet)?;
         usages.push((pool.subnet, Usage::of(pool, leased)));
     }

@@ -286,8 +286,8 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
     elements
 }
 
-/// The elements by which `ports` of the endpoint are reached. Those that some ports share, as where a port of the container
-/// is published twice, come once: what changes with the ports is the difference of two such lists.
+/// The elements by which `ports` of the endpoint are reached. Those that some ports share, as where a port of the
+/// container is published twice, come once: what changes with the ports is the difference of two such lists.
 pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
     if network.internal {
         return Vec::new();

@@ -287,6 +287,15 @@ impl Network {
         self.pools.iter().find(|pool| pool.subnet.contains(address))
     }
 
+    /// The pools whose addresses are this network's alone. Those of a configuration are but words: the networks that
+    /// take it over have them.
+    pub fn held_pools(&self) -> &[Pool] {
+        match self.settings.config_only {
+            Some(_) => &[],
+            None => &self.pools,
+        }
+    }
+
     /// The first pool of `family`, if the network has one.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)

@@ -96,8 +96,7 @@ impl Engine {
             .map(|(endpoint, name)| (endpoint.id, name))
             .collect();
         self.store.read(|records| {
-            // The subnets of a configuration are those of the networks that took it over.
-            let pools = network.pools.iter().filter(|_| network.settings.config_only.is_none());
+            let pools = network.held_pools().iter();
             pools
                 .map(|pool| {
                     let usage = records.usage(&pool.subnet)?;

@@ -112,11 +112,7 @@ impl Records<'_> {
     }
 
     fn insert_pools(&self, network: &Network) -> Result<(), StoreError> {
-        // The networks that take a configuration over have its subnets.
-        if network.settings.config_only.is_some() {
-            return Ok(());
-        }
-        for pool in &network.pools {
+        for pool in network.held_pools() {
             self.insert_pool(&network.id, pool, network.created)?;
         }
         Ok(())

@@ -120,7 +120,10 @@ pub enum SpecError {
     )]
     RouteIsDefault(Subnet),
     /// Not ours.
-    #[error("unknown IPAM driver {0:?}: addresses are managed by the default one; leave --ipam-driver out")]
+    #[error(
+        "cannot use IPAM driver {0:?}: containers need addresses, and the default one hands them out; leave \
+         --ipam-driver out"
+    )]
     IpamDriver(String),
     /// Swarm's.
     #[error("--ingress is for the services of a swarm, and there is none; leave it out")]

@@ -1,7 +1,7 @@
 //! From what a user asked for to a valid [`Network`]: all validation, and all choices that were left open.
 //!
-//! Each driver that networks can be created with has a module of its own, for its options and its device; what they have
-//! in common is in the others. Names are checked here.
+//! Each driver that networks can be created with has a module of its own, for its options and its device; what they
+//! have in common is in the others. Names are checked here.
 
 mod bridge;
 mod config;

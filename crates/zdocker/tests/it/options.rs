@@ -251,6 +251,7 @@ fn configurations_are_taken_over() {
     );
     assert_eq!(taker["Labels"]["tier"], "back");
     // The addresses are those of the network that took them.
+    assert_eq!(plan["Status"]["IPAM"]["Subnets"], serde_json::json!({}));
     assert_eq!(host.z("network ipam plan").ok().text(), "");
     host.z("network ipam n").ok().prints(&["10.10.0.128"]);
     host.z("network rm plan").exits(1).says(&["plan", "n", "network rm"]);
