@@ -61,7 +61,8 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     pub(crate) internal: bool,
     /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL,
-    /// gateway_mode_ipv4=nat|nat-unprotected|routed|isolated, icc=BOOL, isolation=none|normal|strict and more, or Docker's long names of them
+    /// gateway_mode_ipv4=nat|nat-unprotected|routed|isolated, icc=BOOL, isolation=none|normal|strict
+    /// and more, or Docker's long names of them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) opt: Vec<(String, String)>,
     /// Route that every container gets, by a neighbour or directly on the network
