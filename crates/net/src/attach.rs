@@ -6,7 +6,7 @@ use crate::firewall::PORT_PREFIX;
 use crate::ipam;
 use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
-use crate::ports::{PortRequest, PublishedPort};
+use crate::ports::{PortRequest, Protocol};
 use crate::subnet::Family;
 
 /// What a user asked of a container's endpoints, beside their networks.
@@ -163,13 +163,19 @@ pub fn needs_bridge(request: &AttachRequest, network: &str) -> Result<(), Attach
     Ok(())
 }
 
-fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
+/// Refuses ports that can never be reached at a container whose published ports lead to `publisher`.
+///
+/// # Errors
+/// [`AttachError`].
+pub fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
     for (number, port) in ports.iter().enumerate() {
-        if let Some(twin) = ports[..number].iter().find_map(|other| same_port(port, other)) {
-            return Err(AttachError::PortTwice(format!("{}/{}", twin.host_port, twin.protocol)));
+        if let Some(twin) = ports[..number].iter().find_map(|other| port.conflict(other)) {
+            return Err(AttachError::PortTwice(format!("{twin}/{}", port.protocol())));
         }
-        let Some(ip) = port.host_ip else { continue };
+        let Some(ip) = port.host_ip() else { continue };
         match ip {
+            // A relay leads on from there, also to IPv4.
+            IpAddr::V6(ip) if ip.is_loopback() && port.protocol() != Protocol::Sctp => continue,
             IpAddr::V6(ip) if ip.is_loopback() => return Err(AttachError::Unpublishable(ip.into(), "::1")),
             IpAddr::V6(ip) if ip.is_unicast_link_local() => {
                 return Err(AttachError::Unpublishable(ip.into(), "link-local addresses"));
@@ -182,20 +188,6 @@ fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// The host's port that both ask for at an address that both listen at.
-fn same_port(one: &PortRequest, other: &PortRequest) -> Option<PublishedPort> {
-    let published = |request: &PortRequest| {
-        request.host_port.map(|host_port| PublishedPort {
-            host_ip: request.host_ip,
-            host_port,
-            container_port: request.container_port,
-            protocol: request.protocol,
-        })
-    };
-    let (one, other) = (published(one)?, published(other)?);
-    one.conflicts_with(&other).then_some(one)
 }
 
 fn holds(network: &Network, address: IpAddr) -> bool {
@@ -355,7 +347,10 @@ mod tests {
             (&v4, "80 80", None),
             (&v4, "[2001:db8::1]:80:80", Some("no IPv6 address")),
             (&both, "[2001:db8::1]:80:80", None),
-            (&both, "[::1]:80:80", Some("::1")),
+            (&both, "[::1]:80:80", None),
+            (&v4, "[::1]:80:80", None),
+            (&both, "[::1]:80:80/sctp", Some("::1")),
+            (&both, "8000-8010:80-90 8010:80", Some("8010/tcp")),
             (&both, "[fe80::1]:80:80", Some("link-local")),
         ] {
             let ports = ports.split(' ').map(|port| port.parse().unwrap()).collect();

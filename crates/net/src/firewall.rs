@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::model::{Endpoint, Network};
 use crate::names::{InterfaceName, MacAddress};
-use crate::ports::Protocol;
+use crate::ports::{Protocol, PublishedPort};
 use crate::subnet::{Family, Subnet};
 
 /// Our two tables with their fixed rules and empty sets, in nft's language. `zdocker-host` loads the same without
@@ -46,7 +46,7 @@ impl fmt::Display for Table {
 pub enum Element {
     /// A published port at every address of the host of the family of `to` (maps `pub4any`, `pub6any`).
     PublishAny {
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -57,7 +57,7 @@ pub enum Element {
     PublishAt {
         /// The host's address.
         address: IpAddr,
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -186,20 +186,20 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
         }),
     }));
     if !network.internal {
-        elements.extend(publish_elements(endpoint));
+        elements.extend(publish_elements(endpoint, &endpoint.ports));
     }
     elements
 }
 
-fn publish_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
+/// The elements by which `ports` lead to `endpoint`. From `::1` the kernel leads nothing on: a relay does.
+pub(crate) fn publish_elements(endpoint: &Endpoint, ports: &[PublishedPort]) -> impl Iterator<Item = Element> {
     let addresses = [Family::V4, Family::V6]
         .into_iter()
         .filter_map(|family| endpoint.address(family));
     addresses.flat_map(|address| {
-        let ports = endpoint
-            .ports
+        let ports = ports
             .iter()
-            .filter(move |port| port.serves(Family::of(address)));
+            .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6());
         ports.map(move |published| {
             let to = SocketAddr::new(address, published.container_port);
             let (protocol, port) = (published.protocol, published.host_port);

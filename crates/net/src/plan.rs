@@ -130,7 +130,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
     ops.extend(plug(bridge, endpoint, namespace));
-    ops.extend(forget_udp_flows(endpoint));
+    ops.extend(forget_udp_flows(&endpoint.ports));
     ops
 }
 
@@ -180,7 +180,7 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
 /// waited for; `keeps_namespace` deletes it at once instead, for a container that stays.
 pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
-    ops.extend(forget_udp_flows(endpoint));
+    ops.extend(forget_udp_flows(&endpoint.ports));
     if keeps_namespace {
         ops.push(Op::DeleteLink {
             name: endpoint.host_interface.clone(),
@@ -189,8 +189,8 @@ pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> 
     ops
 }
 
-fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
-    let udp = endpoint.ports.iter().filter(|port| port.protocol == Protocol::Udp);
+pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
+    let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
     let host_port = |port: &PublishedPort| HostPort {
         address: port.bound_address(),
         port: port.host_port,
