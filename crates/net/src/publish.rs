@@ -173,9 +173,15 @@ mod tests {
         ] {
             let ports = [port(host_ip, Protocol::Tcp), port(host_ip, Protocol::Sctp)];
             let endpoint = endpoint(addresses, &ports);
-            let got: Vec<String> = relays([(&network(), &endpoint)]).iter().map(|r| r.to.to_string()).collect();
+            let got: Vec<String> = relays([(&network(), &endpoint)])
+                .iter()
+                .map(|r| r.to.to_string())
+                .collect();
             assert_eq!(got, relayed.into_iter().collect::<Vec<_>>(), "{host_ip}");
-            let got: Vec<String> = reached_at(&endpoint, &ports[0]).iter().map(ToString::to_string).collect();
+            let got: Vec<String> = reached_at(&endpoint, &ports[0])
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(got.join(" "), reached, "{host_ip}");
         }
         let internal = Network {
@@ -209,13 +215,22 @@ mod tests {
                 "conntrack -D -p udp --orig-port-dst 8080",
             ],
         );
-        check(&publish(&network, &endpoint, &[tcp], &[udp]), &["pub4 ", "conntrack -D"]);
-        check(&unpublish(&network, &endpoint, &[tcp], &[udp]), &["delete element inet zdocker pub4any"]);
+        check(
+            &publish(&network, &endpoint, &[tcp], &[udp]),
+            &["pub4 ", "conntrack -D"],
+        );
+        check(
+            &unpublish(&network, &endpoint, &[tcp], &[udp]),
+            &["delete element inet zdocker pub4any"],
+        );
         check(
             &unpublish(&network, &endpoint, &[udp], &[]),
             &["pub4 ", "conntrack -D", "master web", "hairpin off"],
         );
-        check(&publish(&network, &endpoint, &[tcp], &[port("::1", Protocol::Tcp)]), &[]);
+        check(
+            &publish(&network, &endpoint, &[tcp], &[port("::1", Protocol::Tcp)]),
+            &[],
+        );
         check(&publish(&network, &endpoint, &[], &[]), &[]);
         check(&unpublish(&network, &endpoint, &[], &[tcp]), &[]);
     }

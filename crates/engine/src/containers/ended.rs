@@ -109,6 +109,7 @@ impl Engine {
     pub fn settle(&mut self) -> Result<(), EngineError> {
         let unsettled = self.store.read(|records| records.unsettled_containers())?;
         self.settle_containers(&unsettled);
+        self.settle_ports()?;
         self.settle_networks()
     }
 
@@ -171,6 +172,8 @@ impl Engine {
 
     /// Unplugs a container from all its networks and lets go of its namespace; then its addresses and ports are free.
     fn unplug(&mut self, id: &Id) -> Result<(), EngineError> {
+        // What somebody is just changing is recorded wholly when he is done, or dead.
+        let _lock = self.lock_changed_endpoints(&self.container_paths(id.as_str()))?;
         let namespace = self.namespace_path(id.as_str());
         let (endpoints, joined) = self.store.read(|records| {
             let mut endpoints = Vec::new();

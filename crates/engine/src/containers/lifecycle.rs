@@ -60,7 +60,7 @@ impl Engine {
         })
     }
 
-    fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
+    pub(super) fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
         self.settle()?;
         let found = self.store.read(|records| records.find_containers(text))?;
         the_one(found, text, "containers", |record| record.name.to_string())?

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use zdocker_net::attach::AttachRequest;
 use zdocker_net::names::{Id, Name};
+use zdocker_net::ports::ContainerPorts;
 
 use super::names;
 use super::spec::{ContainerSpec, Mount, NamespaceChoice, RootfsSource};
@@ -48,6 +49,10 @@ pub struct RunRequest {
     pub networks: Vec<String>,
     /// Addresses and published ports.
     pub attach: AttachRequest,
+    /// Ports that the container says it listens at.
+    pub exposed: Vec<ContainerPorts>,
+    /// Whether all of them are published.
+    pub publish_all: bool,
 }
 
 /// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace is

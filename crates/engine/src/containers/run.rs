@@ -11,7 +11,7 @@ use zdocker_net::op::Op;
 use zdocker_net::plan;
 use zdocker_net::subnet::Family;
 
-use super::endpoints::{MakeReal, Placement, Recording, check_ports, record_endpoint};
+use super::endpoints::{MakeReal, Placement, Recording, record_endpoint};
 use super::paths::ContainerPaths;
 use super::request::{RunRequest, specify};
 use super::spec::{ContainerSpec, NamespaceChoice};
@@ -64,6 +64,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when it would be refused.
     pub fn plan_run(&mut self, request: &RunRequest) -> Result<Vec<Op>, EngineError> {
+        let request = &self.with_all_ports(request);
         let (placement, new) = self.specify_placed(request, MakeReal::Plan)?;
         let unreal = placement.unreal.clone();
         let (owner, boot) = (self.me, self.boot.clone());
@@ -91,6 +92,7 @@ impl Engine {
     pub fn run(&mut self, request: &RunRequest, launch: Launch) -> Result<Started, EngineError> {
         cgroup::expect_a_move();
         self.settle_half_done()?;
+        let request = &self.with_all_ports(request);
         let (placement, new) = self.specify_placed(request, MakeReal::Do)?;
         let recorded = match self.record(&new, &placement, request) {
             // The holder may be a container that died, after which nobody has cleaned up yet.
@@ -126,7 +128,7 @@ impl Engine {
     ) -> Result<(Placement, Specified), EngineError> {
         let (id, name, mut spec) = specify(request, &self.config.dns)?;
         self.check_name(&name)?;
-        check_ports(&request.attach.ports)?;
+        self.check_ports(&request.attach.ports)?;
         let placement = self.place(request, make_real)?;
         spec.namespace = placement.namespace.clone();
         if matches!(spec.namespace, NamespaceChoice::Host) && request.hostname.is_none() {
@@ -195,6 +197,7 @@ impl Engine {
             open_stdin: spec.open_stdin,
             window: launch.window,
             attach: launch.streams,
+            relays: self.relays(recorded.endpoints.iter().map(|(network, endpoint)| (network, endpoint))),
         };
         // The shim records that it runs: it is at the container from then on, also if we die meanwhile.
         let (_, attachment) = launcher.start(&request)?;

@@ -96,6 +96,18 @@ impl Records<'_> {
         Ok(())
     }
 
+    /// Changes what an endpoint is; not which network or container it belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn update_endpoint(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "UPDATE endpoints SET spec = ?2 WHERE id = ?1",
+            params![endpoint.id.as_str(), to_json("endpoint", endpoint)?],
+        )?;
+        Ok(())
+    }
+
     /// Changes the state of every endpoint of a container and says who is at them.
     ///
     /// # Errors

@@ -277,7 +277,10 @@ mod tests {
                 "published=8080,target=80,protocol=udp,mode=host,host_ip=127.0.0.1",
                 "127.0.0.1:8080:80/udp",
             ),
-            ("mode=ingress,host_ip=[::1],target=80-81,published=90-91", "[::1]:90-91:80-81/tcp"),
+            (
+                "mode=ingress,host_ip=[::1],target=80-81,published=90-91",
+                "[::1]:90-91:80-81/tcp",
+            ),
         ] {
             check(text, Ok(shown));
             check(shown, Ok(shown));
@@ -318,7 +321,12 @@ mod tests {
 
     #[test]
     fn exposed_ports() {
-        for (text, shown) in [("80", Some("80/tcp")), ("80-82/UDP", Some("80-82/udp")), ("8080:80", None), ("", None)] {
+        for (text, shown) in [
+            ("80", Some("80/tcp")),
+            ("80-82/UDP", Some("80-82/udp")),
+            ("8080:80", None),
+            ("", None),
+        ] {
             let got = text.parse::<ContainerPorts>().ok().map(|ports| ports.to_string());
             assert_eq!(got.as_deref(), shown, "{text}");
         }

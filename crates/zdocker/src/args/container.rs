@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use zdocker_engine::containers::spec::Mount;
 use zdocker_engine::signals::Signal;
 use zdocker_net::names::MacAddress;
-use zdocker_net::ports::PortRequest;
+use zdocker_net::ports::{ContainerPorts, PortRequest};
 
 /// As with Docker, `-h` is the host name here.
 #[derive(Debug, Args)]
@@ -58,9 +58,15 @@ pub(crate) struct RunArgs {
     /// MAC address on the first network
     #[arg(long, value_name = "MAC")]
     pub(crate) mac_address: Option<MacAddress>,
-    /// Publish a port; without a host port a free one is picked
-    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
+    /// Publish ports, each also a range; without a host port, and of a range for one port, a free one is picked
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp|sctp]")]
     pub(crate) publish: Vec<PortRequest>,
+    /// Publish what --expose names at free ports
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Say that the container listens at these ports
+    #[arg(long, value_name = "PORT[-PORT][/tcp|udp|sctp]")]
+    pub(crate) expose: Vec<ContainerPorts>,
     /// Name server
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<IpAddr>,

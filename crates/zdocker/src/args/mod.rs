@@ -2,6 +2,7 @@
 
 mod container;
 mod network;
+mod publish;
 mod spelling;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(crate) use container::{ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, RunArgs
 pub(crate) use network::{
     CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs, RemoveArgs,
 };
+pub(crate) use publish::{PortArgs, UpdateArgs};
 pub(crate) use spelling::normalise;
 
 /// A container engine in one binary, without a daemon, whose heart is its container network
@@ -86,6 +88,10 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Show what a container wrote
     Logs(LogsArgs),
+    /// Show where a container's ports are published
+    Port(PortArgs),
+    /// Change the published ports of a running container
+    Update(UpdateArgs),
     /// Look after this installation
     #[command(subcommand)]
     System(SystemCommand),

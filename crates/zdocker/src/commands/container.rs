@@ -1,7 +1,6 @@
 //! `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,12 +11,10 @@ use zdocker_engine::containers::spec::RootfsSource;
 use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
 use zdocker_host::store::ContainerState;
-use zdocker_net::model::Endpoint;
-use zdocker_net::subnet::Family;
 
 use super::for_each;
 use crate::args::{ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs};
-use crate::output::{say, table, time};
+use crate::output::{ports, say, table, time};
 
 /// Characters of a command that `ps` shows.
 const COMMAND_WIDTH: usize = 20;
@@ -58,7 +55,7 @@ pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
             command(&view.spec.args, args.no_trunc),
             format!("{} ago", time::age(view.record.created)),
             status(view),
-            ports(&view.endpoints),
+            ports::render(&view.endpoints),
             view.record.name.to_string(),
         ]
     });
@@ -95,24 +92,6 @@ fn status(view: &ContainerView) -> String {
         ContainerState::Creating => "Creating".to_owned(),
         ContainerState::Removing => "Removal In Progress".to_owned(),
     }
-}
-
-/// Published ports as Docker writes them: `0.0.0.0:8080->80/tcp`.
-fn ports(endpoints: &[Endpoint]) -> String {
-    let mut texts = Vec::new();
-    for endpoint in endpoints {
-        for port in &endpoint.ports {
-            let reached = port
-                .host_addresses()
-                .into_iter()
-                .filter(|ip| endpoint.address(Family::of(*ip)).is_some());
-            texts.extend(reached.map(|ip| {
-                let host = SocketAddr::new(ip, port.host_port);
-                format!("{host}->{}/{}", port.container_port, port.protocol)
-            }));
-        }
-    }
-    texts.join(", ")
 }
 
 pub(super) fn stop(engine: &mut Engine, args: &StopArgs) -> Result<ExitCode> {

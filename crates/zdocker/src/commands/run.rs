@@ -79,6 +79,8 @@ fn request(args: RunArgs) -> Result<RunRequest> {
             mac: args.mac_address,
             ports: args.publish,
         },
+        exposed: args.expose,
+        publish_all: args.publish_all,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What people and programs read: the only place where zdocker writes to its own standard output and error.
 
 pub(crate) mod inspect;
+pub(crate) mod ports;
 pub(crate) mod table;
 pub(crate) mod time;
 
