@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use zdocker_host::sockets::{self, PortError};
 use zdocker_host::store::{Records, StoreError};
+use zdocker_net::attach;
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::ports::{PortRange, PortRequest, Protocol, PublishedPort, WantedPort, publish_all};
@@ -42,6 +43,7 @@ impl Engine {
 
     /// Checks that the kernel can publish such ports, and that nobody holds one of those that are named.
     pub(super) fn check_ports(&mut self, ports: &[PortRequest]) -> Result<(), EngineError> {
+        attach::check_ports(ports, None)?;
         for request in ports {
             sockets::check_protocol(request.protocol())?;
             for wanted in request.fixed().into_iter().flat_map(|_| request.wanted()) {

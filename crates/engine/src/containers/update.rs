@@ -63,7 +63,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when it would be refused.
     pub fn plan_update(&mut self, text: &str, changes: &PortChanges) -> Result<Vec<Op>, EngineError> {
-        let (container, add) = self.checked_changes(text, changes)?;
+        let (container, _, add) = self.checked_changes(text, changes)?;
         let change = self
             .store
             .rehearse(|records| begin(records, &container, &add, &changes.remove))?;
@@ -78,17 +78,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; then nothing has changed, unless it says that something is not wholly removed.
     pub fn update_ports(&mut self, text: &str, changes: &PortChanges) -> Result<(), EngineError> {
-        let (container, add) = self.checked_changes(text, changes)?;
+        let (container, network, add) = self.checked_changes(text, changes)?;
         let paths = self.container_paths(container.as_str());
         let Some(lock) = self.lock_endpoints(&paths)? else {
             return Err(EngineError::NotRunning(text.to_owned()));
         };
         // Of a command that has died while we waited.
         self.settle_ports_of(&container, &lock)?;
+        // Somebody may have flushed the tables.
+        let network = self.find_network(network.as_str())?;
+        self.real_network(network)?;
         let change = self
             .store
             .write(|records| begin(records, &container, &add, &changes.remove))?;
-        self.make_real(&change)?;
         if let Err(error) = self.apply(&change.plan_of_adding()) {
             return Err(self.give_up(&change, error));
         }
@@ -109,23 +111,19 @@ impl Engine {
         self.store.write(|records| finish(records, &change))
     }
 
-    /// Refuses what can be refused without a lock.
-    fn checked_changes(&mut self, text: &str, changes: &PortChanges) -> Result<(Id, Vec<PortRequest>), EngineError> {
+    /// Refuses what can be refused without a lock. Gives the container, the network that it is published through, and all
+    /// that is to be published.
+    fn checked_changes(
+        &mut self,
+        text: &str,
+        changes: &PortChanges,
+    ) -> Result<(Id, Id, Vec<PortRequest>), EngineError> {
         let (record, _) = self.running_container(text)?;
         let add = self.at_default_address(&changes.add);
         let (network, _) = self.store.read(|records| publisher(records, &record.id))?;
         attach::check_ports(&add, Some(&network))?;
         self.check_ports(&add)?;
-        Ok((record.id, add))
-    }
-
-    /// Somebody may have flushed the tables.
-    fn make_real(&mut self, change: &Change) -> Result<(), EngineError> {
-        let record = self.find_network(change.network.id.as_str());
-        match record.and_then(|record| self.real_network(record)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.give_up(change, error)),
-        }
+        Ok((record.id, network.id, add))
     }
 
     /// Takes a change back that did not take effect.

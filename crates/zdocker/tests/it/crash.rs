@@ -9,12 +9,13 @@ use nix::unistd::Pid;
 use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, skipped, until};
 
 /// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
-const KERNEL: &str = "sendto,sendmsg,mount,umount2,unshare,setns,clone,clone3,fork,vfork,mkdir,unlink,rename";
+pub(crate) const KERNEL: &str =
+    "sendto,sendmsg,mount,umount2,unshare,setns,clone,clone3,fork,vfork,mkdir,unlink,rename";
 /// System calls by which a command changes its records.
-const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
+pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
 /// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
-fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
+pub(crate) fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
     let inject = format!("inject={calls}:signal=KILL:when={number}");
     let trace = format!("trace={calls}");
     let mut words = vec![
@@ -32,7 +33,7 @@ fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
     host.program("strace", &words)
 }
 
-fn has_strace(host: &Host) -> bool {
+pub(crate) fn has_strace(host: &Host) -> bool {
     let there = host.program("sh", &["-c", "command -v strace"]).status == 0;
     if !there {
         skipped("strace is not installed");

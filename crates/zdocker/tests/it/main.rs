@@ -15,4 +15,7 @@ mod containers;
 mod crash;
 mod networks;
 mod publish;
+mod publish_forms;
+mod publish_update;
 mod reach;
+mod relay;
