@@ -88,6 +88,8 @@ impl Engine {
             let path = self.namespaces_dir().join(&id);
             netns::delete(&path).map_err(|error| EngineError::io("remove", path)(io::Error::other(error)))?;
         }
+        // Now that all interfaces are where they should be.
+        self.settle_ports()?;
         Ok(findings)
     }
 

@@ -58,8 +58,9 @@ impl Engine {
         Ok(())
     }
 
-    /// The one who holds a port may be the relay of a container.
+    /// The one who holds a port may be the relay of a container that runs.
     fn held(&mut self, port: &PublishedPort, error: PortError) -> Result<EngineError, EngineError> {
+        self.settle()?;
         self.store.read(|records| match records.port_holder(port)? {
             Some(_) => Ok(port_taken(records, port)?),
             None => Ok(error.into()),

@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Puts right what commands left behind that died while they changed published ports. What cannot be is warned about.
-    pub(super) fn settle_ports(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn settle_ports(&mut self) -> Result<(), EngineError> {
         for container in self.store.read(|records| records.containers_with_unsettled_ports())? {
             let paths = self.container_paths(container.as_str());
             let settled = match self.try_to_lock_endpoints(&paths)? {
