@@ -6,7 +6,7 @@ use crate::firewall::PORT_PREFIX;
 use crate::ipam;
 use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
-use crate::ports::{PortRequest, Protocol};
+use crate::ports::{self, PortRequest, Protocol};
 use crate::subnet::Family;
 
 /// What a user asked of a container's endpoints, beside their networks.
@@ -167,11 +167,11 @@ pub fn needs_bridge(request: &AttachRequest, network: &str) -> Result<(), Attach
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
-    for (number, port) in ports.iter().enumerate() {
-        if let Some(twin) = ports[..number].iter().find_map(|other| port.conflict(other)) {
-            return Err(AttachError::PortTwice(format!("{twin}/{}", port.protocol())));
-        }
+pub fn check_ports(asked: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
+    if let Some((port, request)) = ports::first_conflict(asked) {
+        return Err(AttachError::PortTwice(format!("{port}/{}", request.protocol())));
+    }
+    for port in asked {
         let Some(ip) = port.host_ip() else { continue };
         match ip {
             // A relay leads on from there, also to IPv4.

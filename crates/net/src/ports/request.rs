@@ -103,7 +103,7 @@ impl PortRequest {
     }
 
     /// The lowest port of the host that both ask for, at an address that both listen at.
-    pub fn conflict(&self, other: &PortRequest) -> Option<u16> {
+    fn conflict(&self, other: &PortRequest) -> Option<u16> {
         if self.protocol != other.protocol || !share_address(self.host_ip, other.host_ip) {
             return None;
         }
@@ -127,6 +127,23 @@ impl From<PortRequest> for String {
     fn from(request: PortRequest) -> String {
         request.to_string()
     }
+}
+
+/// The lowest port of the host that two of them ask for, at an address that both listen at; with one of the two.
+pub fn first_conflict(requests: &[PortRequest]) -> Option<(u16, &PortRequest)> {
+    let mut fixed: Vec<(PortRange, &PortRequest)> = requests
+        .iter()
+        .filter_map(|request| Some((request.fixed()?, request)))
+        .collect();
+    fixed.sort_unstable_by_key(|(range, _)| *range);
+    fixed.iter().enumerate().find_map(|(place, (range, one))| {
+        // Those behind begin where this one does, or later.
+        let near = fixed[place + 1..]
+            .iter()
+            .take_while(|(other, _)| other.first() <= range.last());
+        let conflicts = near.filter_map(|(_, other)| Some((one.conflict(other)?, *one)));
+        conflicts.min_by_key(|(port, _)| *port)
+    })
 }
 
 /// Ports that a container says it listens at (`--expose`).
@@ -222,7 +239,12 @@ mod tests {
             let (one, other): (PortRequest, PortRequest) = (one.parse().unwrap(), other.parse().unwrap());
             assert_eq!(one.conflict(&other), port, "{one} {other}");
             assert_eq!(other.conflict(&one), port, "{other} {one}");
+            let among_others = ["1:1", "9999:1"].map(|text| text.parse().unwrap());
+            let all = [&among_others[..], &[one, other]].concat();
+            assert_eq!(first_conflict(&all).map(|(port, _)| port), port, "{one} {other}");
         }
+        let many: Vec<PortRequest> = (1..=20_000).map(|port| format!("{port}:80").parse().unwrap()).collect();
+        assert_eq!(first_conflict(&many), None);
     }
 
     #[test]

@@ -403,6 +403,32 @@ fn killed_at_each(calls: &str, tidy: &str, least_done: usize) {
 }
 
 #[test]
+fn a_container_that_ends_after_it_was_killed_leaves_nothing() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.80.0.0/24 --subnet fd00:80::/64 front")
+        .ok();
+    host.z("run --rm --net front --rootfs / -- true").ok();
+    let before = Snapshot::take(&host);
+    let change = "update --publish-add 9000:90 --publish-add 9000:90/udp --publish-rm 80 web";
+    let mut kills = 0;
+    for number in (1..500).step_by(2) {
+        host.run("web", "--net front -p 8000:80");
+        let output = killed_at(&host, KERNEL, number, change);
+        host.z("stop -t 0 web").ok();
+        host.z("rm web").ok();
+        before.assert_same(&host);
+        if output.status == 0 {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills >= 3, "it was killed {kills} times only");
+}
+
+#[test]
 fn killed_at_its_kernel_calls_it_is_tidied_by_the_next_command() {
     killed_at_each(KERNEL, "ps", 2);
 }
