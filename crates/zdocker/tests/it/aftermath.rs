@@ -10,6 +10,11 @@ use crate::harness::*;
 fn kill_all(host: &Host) {
     // In the host's own process namespace, where it spares process 1 and the shell itself.
     host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
+    until("all but process 1 are dead", || {
+        let processes = fs::read_dir(host.proc()).unwrap().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        numbers.filter(|number| *number != 1).count() == 0
+    });
 }
 
 #[test]
