@@ -123,40 +123,6 @@ impl Engine {
         let failed = EngineError::io("lock", path);
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
     }
-
-    /// Makes this process the only one that changes the endpoints of a running container, or takes them away. Waits for the
-    /// one that is at it. `None` if the container has no directory of its run, so it runs no more.
-    pub(crate) fn lock_endpoints(&self, paths: &ContainerPaths) -> Result<Option<Flock<File>>, EngineError> {
-        self.flock_endpoints(paths, true, FlockArg::LockExclusive)
-    }
-
-    /// As [`Self::lock_endpoints`], for who takes them away: nobody has changed them if nobody has locked them before.
-    pub(crate) fn lock_changed_endpoints(&self, paths: &ContainerPaths) -> Result<Option<Flock<File>>, EngineError> {
-        self.flock_endpoints(paths, false, FlockArg::LockExclusive)
-    }
-
-    /// As [`Self::lock_endpoints`]; `None` also if somebody is at it.
-    pub(crate) fn try_to_lock_endpoints(&self, paths: &ContainerPaths) -> Result<Option<Flock<File>>, EngineError> {
-        self.flock_endpoints(paths, false, FlockArg::LockExclusiveNonblock)
-    }
-
-    fn flock_endpoints(
-        &self,
-        paths: &ContainerPaths,
-        create: bool,
-        how: FlockArg,
-    ) -> Result<Option<Flock<File>>, EngineError> {
-        let path = paths.endpoints_lock();
-        let file = match File::options().create(create).truncate(false).write(true).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(EngineError::io("open", &path))?,
-        };
-        match Flock::lock(file, how) {
-            Ok(lock) => Ok(Some(lock)),
-            Err((_, nix::Error::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(EngineError::io("lock", path)(errno.into())),
-        }
-    }
 }
 
 /// Nobody waits for the kernel to clean up behind us.

@@ -44,6 +44,12 @@ pub enum EngineError {
         count: usize,
         containers: String,
     },
+    #[error(
+        "network {0:?} is but a configuration: containers can be on the networks that take it over (--config-from {0})"
+    )]
+    ConfigOnly(String),
+    #[error("the configuration {name:?} is that of {networks}; remove them first (zdocker network rm {networks})")]
+    ConfigInUse { name: String, networks: String },
     #[error("network {0:?} is being created or removed by another command; try again")]
     Busy(String),
     #[error(
@@ -66,6 +72,13 @@ pub enum EngineError {
     NoWayIn(String),
     #[error("container {name:?} is being created or taken down by process {pid}; try again when it is done")]
     BusyContainer { name: String, pid: i32 },
+    #[error("container {container:?} is not on network {network:?}")]
+    NotConnected { container: String, network: String },
+    #[error(
+        "container {container:?} shares the network of the host or of another container, and cannot be on networks of \
+         its own"
+    )]
+    SharedNamespace { container: String },
     #[error("container {0:?} is not running")]
     NotRunning(String),
     #[error("container {0:?} is running; stop it first (zdocker stop {0}), or use zdocker rm -f {0}")]
@@ -159,6 +172,17 @@ impl EngineError {
             _ => 125,
         };
         u8::try_from(status).unwrap_or(125)
+    }
+
+    /// This error, and the one of what was done about it, if that failed as well.
+    pub(crate) fn and_then<T>(self, done: Result<T, EngineError>) -> EngineError {
+        match done {
+            Ok(_) => self,
+            Err(also) => EngineError::AndThen {
+                error: Box::new(self),
+                also: Box::new(also),
+            },
+        }
     }
 
     /// Whether a record stands in the way that may be of something that is dead by now.

@@ -1,5 +1,7 @@
 //! The files that the engine makes for a container: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`.
 
+mod hosts_file;
+
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io;
@@ -7,6 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+pub use self::hosts_file::{HostsFile, HostsLine};
 use crate::containers::paths::ContainerPaths;
 use crate::private;
 
@@ -22,8 +25,8 @@ const RESOLVED_UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
 /// What a container asks when the host has no name server that can be reached from elsewhere (as Docker).
 const PUBLIC_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
-/// The content of `/etc/hosts`: the loopback names, then each address with the names of this container.
-pub fn hosts(addresses: &[IpAddr], names: &[&str]) -> String {
+/// The content of `/etc/hosts`: the loopback names, then these lines.
+pub fn hosts(lines: impl Iterator<Item = HostsLine>) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n\
          ::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -32,9 +35,8 @@ pub fn hosts(addresses: &[IpAddr], names: &[&str]) -> String {
          ff02::1\tip6-allnodes\n\
          ff02::2\tip6-allrouters\n",
     );
-    for address in addresses {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{address}\t{}", names.join(" "));
+    for line in lines {
+        text.push_str(&line.text);
     }
     text
 }
@@ -96,21 +98,25 @@ fn host_resolv_conf_from(file: &Path, upstream: &Path) -> String {
     }
 }
 
-/// Writes the three files to where the bundle mounts them from.
+/// Writes all but `/etc/hosts` ([`HostsFile`]) to where the bundle mounts them from.
 ///
 /// # Errors
 /// As writing files.
-pub fn write(paths: &ContainerPaths, hosts: &str, hostname: &str, resolv_conf: &str) -> io::Result<()> {
+pub fn write(paths: &ContainerPaths, hostname: &str, resolv_conf: &str) -> io::Result<()> {
     paths.make_state_dir()?;
     private::create_dir(&paths.etc_file(""))?;
     let hostname = format!("{hostname}\n");
-    for (name, content) in NAMES.into_iter().zip([hosts, &hostname, resolv_conf]) {
+    for (name, content) in [("hostname", hostname.as_str()), ("resolv.conf", resolv_conf)] {
         let file = paths.etc_file(name);
         fs::write(&file, content)?;
-        // Every user of the container reads them, whatever the mask of who starts it.
-        fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+        readable_by_all(&file)?;
     }
     Ok(())
+}
+
+/// Every user of the container reads them, whatever the mask of who starts it.
+pub(crate) fn readable_by_all(file: &Path) -> io::Result<()> {
+    fs::set_permissions(file, Permissions::from_mode(0o644))
 }
 
 #[cfg(test)]
@@ -119,8 +125,9 @@ mod tests {
 
     #[test]
     fn every_address_is_listed_with_every_name() {
-        let addresses = ["192.168.1.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-        let text = hosts(&addresses, &["web", "0123456789ab"]);
+        let addresses: [IpAddr; 2] = ["192.168.1.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let lines = addresses.map(|address| HostsLine::new(address, ["web", "0123456789ab"]));
+        let text = hosts(lines.into_iter());
         assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost "));
         assert!(text.ends_with("\n192.168.1.2\tweb 0123456789ab\nfd00::2\tweb 0123456789ab\n"));
     }

@@ -11,14 +11,15 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
 use crate::kernel::Kernel;
-use crate::netlink::link::Veth;
+use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
-use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
 use crate::netns::{self, Namespace};
 use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
@@ -135,9 +136,9 @@ impl<'a> Execution<'a> {
                     .and_then(|socket| socket.request(load::unload(&ALL_TABLES), |_, _| {}));
                 unloaded.map_err(|error| failed(error.into()))
             }
-            Op::SetSysctl { key, value } => {
+            Op::SetSysctl { place, key, value } => {
                 self.flush(step)?;
-                sysctl::write(key, value).map_err(|error| failed(error.into()))
+                self.set_sysctl(place, key, value).map_err(failed)
             }
             Op::CreateBridge { name, mac, mtu } => self.create_bridge(step, name, *mac, *mtu),
             Op::CreateNamespace { path } => {
@@ -152,6 +153,7 @@ impl<'a> Execution<'a> {
                 mac,
                 mtu,
                 hairpin,
+                isolated,
             } => {
                 let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
                 let file = self.inside(namespace).map_err(failed)?.namespace.clone();
@@ -168,15 +170,28 @@ impl<'a> Execution<'a> {
                         },
                     )
                 })?;
-                self.configure_veth(step, host, namespace, peer, *hairpin)
+                let settings = PortSettings {
+                    hairpin: *hairpin,
+                    isolated: *isolated,
+                };
+                self.configure_veth(step, host, namespace, peer, settings)
             }
-            Op::JoinBridge { link, bridge, hairpin } => {
+            Op::JoinBridge {
+                link,
+                bridge,
+                hairpin,
+                isolated,
+            } => {
+                let settings = PortSettings {
+                    hairpin: *hairpin,
+                    isolated: *isolated,
+                };
                 let port = self.index(&Place::Host, link).map_err(failed)?;
                 let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
                 let ipv6 = self.kernel.has_ipv6();
                 self.request(step, &Lane::Route(Place::Host), |r| {
                     link::set_master(r, port, bridge);
-                    link::configure_port(r, port, *hairpin, ipv6)
+                    link::configure_port(r, port, settings, ipv6)
                 })
             }
             Op::AddAddress {
@@ -196,14 +211,31 @@ impl<'a> Execution<'a> {
             }
             Op::AddRoute {
                 place,
-                destination,
-                via,
                 link,
+                route,
+                table,
             } => {
                 let index = self.index(place, link).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| {
-                    route::add(r, destination, *via, index)
+                    route::add(r, route, index, *table)
                 })
+            }
+            Op::DeleteRoute {
+                place,
+                link,
+                route,
+                table,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    route::delete(r, route, index, *table)
+                })
+            }
+            Op::AddRule { place, from, table } => {
+                self.request(step, &Lane::Route(place.clone()), |r| rule::add(r, *from, *table))
+            }
+            Op::DeleteRule { place, from, table } => {
+                self.request(step, &Lane::Route(place.clone()), |r| rule::delete(r, *from, *table))
             }
             Op::AddElements(elements) => {
                 self.request(step, &Lane::Firewall, |r| element::push_all(r, Change::Add, elements))
@@ -273,7 +305,14 @@ impl<'a> Execution<'a> {
             reason,
         })?;
         let refusals = match socket.exchange(requests, |_, _| {}) {
-            Ok(refusals) => refusals,
+            Ok(mut refusals) => {
+                let ops = self.ops;
+                refusals.retain(|refusal| {
+                    let owner = owners.get(refusal.position).and_then(|step| ops.get(*step));
+                    !owner.is_some_and(|op| is_so_already(op, refusal.errno))
+                });
+                refusals
+            }
             Err(error) => {
                 // Whether they took effect is not known: taking back what is not there does no harm.
                 self.took_effect(owners.iter().copied());
@@ -364,6 +403,14 @@ impl<'a> Execution<'a> {
         Ok(index)
     }
 
+    fn set_sysctl(&mut self, place: &Place, key: &str, value: &str) -> Result<(), StepError> {
+        match place {
+            Place::Host => sysctl::write(key, value)?,
+            Place::Namespace(path) => self.inside(path)?.namespace.run(|| sysctl::write(key, value))??,
+        }
+        Ok(())
+    }
+
     fn load_firewall(&mut self) -> Result<(), StepError> {
         let socket = self.kernel.netfilter()?;
         let damaged = whole::damaged_tables(socket)?;
@@ -410,7 +457,7 @@ impl<'a> Execution<'a> {
         host: &InterfaceName,
         namespace: &NamespacePath,
         peer: &InterfaceName,
-        hairpin: bool,
+        settings: PortSettings,
     ) -> Result<(), Failure> {
         let failed = |reason: StepError| Failure { step, reason };
         let (here, there) = (Place::Host, Place::Namespace(namespace.clone()));
@@ -420,9 +467,9 @@ impl<'a> Execution<'a> {
             self.index(&there, peer).map_err(failed)?,
         );
         let ipv6 = self.kernel.has_ipv6();
-        if hairpin || ipv6 {
+        if settings.hairpin || settings.isolated || ipv6 {
             self.request(step, &Lane::Route(here), |r| {
-                link::configure_port(r, port, hairpin, ipv6)
+                link::configure_port(r, port, settings, ipv6)
             })?;
         }
         if ipv6 {
@@ -431,6 +478,16 @@ impl<'a> Execution<'a> {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Whether a refusal says that a step finds what it is to bring about.
+fn is_so_already(op: &Op, errno: Errno) -> bool {
+    match op {
+        Op::AddRule { .. } => errno == Errno::EEXIST,
+        Op::DeleteRoute { .. } => errno == Errno::ESRCH,
+        Op::DeleteRule { .. } => errno == Errno::ENOENT,
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use zdocker_net::firewall::Element;
 use zdocker_net::names::InterfaceName;
-use zdocker_net::op::Op;
+use zdocker_net::op::{Op, Place};
 
 use crate::apply::{Headline, StepError, Watch};
 use crate::execute::Execution;
@@ -64,6 +64,11 @@ impl Kernel {
                 Ok(delete_elements(self.netfilter()?, elements)?)
             }
             Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
+            // What was in a namespace that is gone went with it.
+            Op::DeleteRule {
+                place: Place::Namespace(path),
+                ..
+            } if !Path::new(&path.0).exists() => Ok(()),
             Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
             Op::ForgetUdpFlows { ports } => Ok(self.forget_udp(ports)?),
             // Nothing is taken away by any other step, so nothing of it can be gone already.

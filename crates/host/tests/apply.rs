@@ -10,17 +10,36 @@ use std::process::Command;
 use common::*;
 use zdocker_host::{Kernel, StepError};
 use zdocker_net::firewall::{Element, RULESET};
+use zdocker_net::model::Route;
 use zdocker_net::op::{Op, Place};
 
 const PORTS: [&str; 4] = ["8080:80", "53:5353/udp", "127.0.0.1:443:8443", "[::]:5000:5000/udp"];
 
 fn nothing(_: &Op, _: std::time::Duration) {}
 
-/// The whole of what the tests do: a network, and an endpoint in it.
+/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
 fn plan(directory: &Path) -> Vec<Op> {
-    let network = network(7);
+    let mut network = network(7);
+    network.settings.no_neighbours = true;
+    let endpoint = endpoint(&network, 2, &PORTS);
     let mut ops = create(&network);
-    ops.extend(attach(directory, &network, &endpoint(&network, 2, &PORTS)));
+    ops.extend(attach(directory, &network, &endpoint));
+    let route = |destination, via: Option<&str>, metric| Op::AddRoute {
+        place: Place::Namespace(namespace_path(directory, &endpoint)),
+        link: name("eth0"),
+        route: Route {
+            destination: subnet(destination),
+            via: via.map(ip),
+            metric,
+        },
+        table: None,
+    };
+    ops.extend([
+        route("198.51.100.0/24", None, Some(7)),
+        route("2001:db8:5::/48", None, None),
+        route("192.0.2.0/24", Some("10.7.0.9"), Some(50)),
+        route("2001:db8:6::/48", Some("fd00:7::9"), Some(60)),
+    ]);
     ops
 }
 
@@ -150,13 +169,17 @@ fn a_port_joins_a_bridge_that_was_made_anew() {
         let (mut kernel, directory) = prepared();
         kernel.apply(&plan(directory.path()), &mut nothing).unwrap();
         let before = details(directory.path())[1].clone();
-        assert!(before.contains("hairpin on"), "{before}");
+        assert!(
+            before.contains("hairpin on") && before.contains("isolated on"),
+            "{before}"
+        );
         let port = |kernel: &mut Kernel| kernel.observe().unwrap().master(&name("zdv7x2")).cloned();
         assert_eq!(port(&mut kernel), Some(name("br7")));
         let join = Op::JoinBridge {
             link: name("zdv7x2"),
             bridge: name("br7"),
             hairpin: true,
+            isolated: true,
         };
         let bridge = &create(&network(7))[1..];
         sh("ip link delete br7");
@@ -199,9 +222,13 @@ fn the_way_out_is_seen() {
 fn failing_steps(directory: &Path) -> Vec<Op> {
     let unreachable = |place| Op::AddRoute {
         place,
-        destination: subnet("198.18.0.0/15"),
-        via: ip("203.0.113.99"),
         link: name("lo"),
+        route: Route {
+            destination: subnet("198.18.0.0/15"),
+            via: Some(ip("203.0.113.99")),
+            metric: None,
+        },
+        table: None,
     };
     let endpoint = endpoint(&network(7), 2, &[]);
     vec![
@@ -213,6 +240,7 @@ fn failing_steps(directory: &Path) -> Vec<Op> {
         unreachable(Place::Namespace(namespace_path(directory, &endpoint))),
         Op::DeleteElements(vec![Element::Bridge(name("missing0"))]),
         Op::SetSysctl {
+            place: Place::Host,
             key: "net/missing".to_owned(),
             value: "1".to_owned(),
         },
@@ -268,11 +296,15 @@ fn errors_name_the_step_and_the_kernels_reason() {
         let error = check(
             Op::AddRoute {
                 place: Place::Host,
-                destination: subnet("10.0.0.0/8"),
-                via: ip("192.0.2.1"),
                 link: name("lo"),
+                route: Route {
+                    destination: subnet("10.0.0.0/8"),
+                    via: Some(ip("192.0.2.1")),
+                    metric: None,
+                },
+                table: None,
             },
-            "cannot \"ip route add 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
+            "cannot \"ip route replace 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
              Nexthop has invalid gateway",
         );
         assert!(matches!(*error.reason, StepError::Netlink(_)));

@@ -8,8 +8,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use common::{endpoint, json, network, on_a_host, ruleset};
+use serde_json::Value;
 use zdocker_host::Kernel;
 use zdocker_net::firewall::{Element, RULESET, endpoint_elements, network_elements};
+use zdocker_net::model::{GatewayMode, Isolation, Settings};
 use zdocker_net::op::Op;
 
 fn nft(text: &str) {
@@ -37,11 +39,35 @@ fn elements() -> Vec<Element> {
             .into_iter()
             .filter(|e| matches!(e, Element::Masquerade(_))),
     );
+    network.settings.isolation = Isolation::None;
+    network.settings.gateway_mode_v4 = GatewayMode::Routed;
+    network.settings.gateway_mode_v6 = GatewayMode::NatUnprotected;
+    network.settings.outbound = vec![common::ip("2001:db8::7")];
+    network.settings.trusted = vec![common::name("eth0")];
+    elements.extend(network_elements(&network).into_iter().filter(|element| {
+        let special = ["mutual", "routed", "unprotected", "trusted", "snat6"];
+        special.contains(&element.set())
+    }));
+    elements.extend([
+        Element::Strict(common::name("br7")),
+        Element::Apart(common::name("br7")),
+    ]);
+    let open = endpoint_elements(&network, &endpoint(&network, 2, &["8080:80", "8081:80", "53:53/udp"]));
+    elements.extend(
+        open.into_iter()
+            .filter(|element| matches!(element, Element::Open { .. })),
+    );
+    network.settings = Settings::default();
     let ports = ["8080:80", "53:5353/udp", "192.0.2.1:443:8443", "[2001:db8::1]:443:8443"];
     elements.extend(endpoint_elements(&network, &endpoint(&network, 2, &ports)));
     for text in ["255.255.255.0/24", "0.0.0.0/8", "ffff::/16", "203.0.113.7/32"] {
         let subnet = common::subnet(text);
-        elements.extend([Element::Masquerade(subnet), Element::Same(subnet)]);
+        let address = subnet.address();
+        elements.extend([
+            Element::Masquerade(subnet),
+            Element::Same(subnet, subnet),
+            Element::Outbound { subnet, address },
+        ]);
     }
     elements
 }
@@ -135,8 +161,19 @@ fn elements_are_those_of_the_printed_commands() {
         ruleset()
     });
     on_a_host(|| {
+        let sets = |tables: &[Value]| -> Vec<String> {
+            let named = tables.iter().flat_map(|object| [object.get("set"), object.get("map")]);
+            named
+                .flatten()
+                .map(|set| set["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
         apply(&[Op::LoadFirewall]);
         let empty = ruleset();
+        // There is an element of each set.
+        for set in sets(&empty) {
+            assert!(elements.iter().any(|element| element.set() == set), "{set}");
+        }
         let undo = apply(&[Op::AddElements(elements.clone())]);
         for (text, bytes) in by_text.iter().zip(&ruleset()) {
             assert_eq!(text, bytes);

@@ -4,10 +4,11 @@
 //! sets that the rules look into, so no change gets slower by what is there already. This module says which elements a
 //! network and an endpoint have.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Endpoint, Network};
+use crate::model::{Endpoint, GatewayMode, Isolation, Network};
 use crate::names::{InterfaceName, MacAddress};
 use crate::ports::{Protocol, PublishedPort};
 use crate::subnet::{Family, Subnet};
@@ -66,14 +67,49 @@ pub enum Element {
     },
     /// What comes from this subnet and leaves it bears the host's address (sets `masq4`, `masq6`).
     Masquerade(Subnet),
-    /// What stays within this subnet is not masqueraded (sets `same4`, `same6`).
-    Same(Subnet),
+    /// What leaves this subnet bears this address, one of the host's (maps `snat4`, `snat6`).
+    Outbound {
+        /// The subnet.
+        subnet: Subnet,
+        /// The address, of the same family.
+        address: IpAddr,
+    },
+    /// What goes from the first subnet to the second, of the same family, stays within a network and is not masqueraded
+    /// (sets `same4`, `same6`).
+    Same(Subnet, Subnet),
     /// Nothing but published ports is forwarded to this bridge (set `bridges`).
     Bridge(InterfaceName),
     /// Nothing is forwarded to or from this bridge (set `internal`).
     Internal(InterfaceName),
     /// What is bridged within this bridge passes, also where bridged packets walk the IP rules (map `links`).
     Within(InterfaceName),
+    /// Published ports lead neither into nor out of this bridge (set `strict`).
+    Strict(InterfaceName),
+    /// All bridges that are marked so reach each other (set `mutual`).
+    Mutual(InterfaceName),
+    /// Containers at this bridge do not reach each other, not even by way of the host, but for what is published (set
+    /// `apart`).
+    Apart(InterfaceName),
+    /// By addresses of this family, containers at this bridge are reached at their open ports (set `routed`).
+    Routed(Family, InterfaceName),
+    /// By addresses of this family, containers at this bridge are reached at every port (set `unprotected`).
+    Unprotected(Family, InterfaceName),
+    /// Containers at the bridge are reached at their open ports by what comes in by `from` (set `trusted`).
+    Trusted {
+        /// An interface of the host.
+        from: InterfaceName,
+        /// The bridge.
+        bridge: InterfaceName,
+    },
+    /// A port of a container that is reached by the container's own address (sets `open4`, `open6`).
+    Open {
+        /// The container's address.
+        address: IpAddr,
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The container's port.
+        port: u16,
+    },
     /// An address that frames from this bridge port may bear (bridge sets `pins4`, `pins6`).
     Pin {
         /// The bridge port: the host's end of the veth pair.
@@ -108,10 +144,18 @@ impl Element {
             Element::PublishAny { to, .. } => by_family(Family::of(to.ip()), "pub4any", "pub6any"),
             Element::PublishAt { to, .. } => by_family(Family::of(to.ip()), "pub4", "pub6"),
             Element::Masquerade(subnet) => by_family(subnet.family(), "masq4", "masq6"),
-            Element::Same(subnet) => by_family(subnet.family(), "same4", "same6"),
+            Element::Outbound { subnet, .. } => by_family(subnet.family(), "snat4", "snat6"),
+            Element::Same(from, _) => by_family(from.family(), "same4", "same6"),
             Element::Bridge(_) => "bridges",
             Element::Internal(_) => "internal",
             Element::Within(_) => "links",
+            Element::Strict(_) => "strict",
+            Element::Mutual(_) => "mutual",
+            Element::Apart(_) => "apart",
+            Element::Routed(..) => "routed",
+            Element::Unprotected(..) => "unprotected",
+            Element::Trusted { .. } => "trusted",
+            Element::Open { address, .. } => by_family(Family::of(*address), "open4", "open6"),
             Element::Pin { address, .. } => by_family(Family::of(*address), "pins4", "pins6"),
             Element::Target { .. } => "targets6",
         }
@@ -134,8 +178,22 @@ impl fmt::Display for Element {
                 write!(f, "{address} . {protocol} . {port} : {} . {}", to.ip(), to.port())
             }
             Element::Masquerade(subnet) => write!(f, "{subnet}"),
-            Element::Same(subnet) => write!(f, "{subnet} . {subnet}"),
-            Element::Bridge(name) | Element::Internal(name) => write!(f, "\"{name}\""),
+            Element::Outbound { subnet, address } => write!(f, "{subnet} : {address}"),
+            Element::Same(from, to) => write!(f, "{from} . {to}"),
+            Element::Bridge(name) | Element::Internal(name) | Element::Strict(name) | Element::Mutual(name) => {
+                write!(f, "\"{name}\"")
+            }
+            Element::Routed(family, name) | Element::Unprotected(family, name) => {
+                let family = if *family == Family::V4 { "ipv4" } else { "ipv6" };
+                write!(f, "{family} . \"{name}\"")
+            }
+            Element::Apart(name) => write!(f, "\"{name}\" . \"{name}\""),
+            Element::Trusted { from, bridge } => write!(f, "\"{from}\" . \"{bridge}\""),
+            Element::Open {
+                address,
+                protocol,
+                port,
+            } => write!(f, "{address} . {protocol} . {port}"),
             Element::Within(name) => write!(f, "\"{name}\" . \"{name}\" : accept"),
             Element::Pin { port, mac, address } => write!(f, "\"{port}\" . {mac} . {address}"),
             // The set's second part has no type in nft's language, so it is written as a number.
@@ -149,19 +207,58 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
-    let mut elements = vec![
-        Element::Bridge(bridge.name.clone()),
-        Element::Within(bridge.name.clone()),
-    ];
+    let name = || bridge.name.clone();
+    let neighbours = if network.settings.no_neighbours {
+        Element::Apart(name())
+    } else {
+        Element::Within(name())
+    };
+    let mut elements = vec![Element::Bridge(name()), neighbours];
     if network.internal {
-        elements.push(Element::Internal(bridge.name.clone()));
+        elements.push(Element::Internal(name()));
     }
     for pool in &network.pools {
-        elements.push(Element::Same(pool.subnet));
-        if network.masquerade && !network.internal {
-            elements.push(Element::Masquerade(pool.subnet));
+        let neighbours = network.pools.iter().map(|other| other.subnet);
+        let neighbours = neighbours.filter(|other| other.family() == pool.subnet.family());
+        elements.extend(neighbours.map(|other| Element::Same(pool.subnet, other)));
+    }
+    if !network.internal {
+        elements.extend(network.pools.iter().filter_map(|pool| outward(network, pool.subnet)));
+        elements.extend(inward(network, &bridge.name));
+    }
+    elements
+}
+
+/// What makes packets that leave `subnet` bear an address of the host.
+fn outward(network: &Network, subnet: Subnet) -> Option<Element> {
+    let family = subnet.family();
+    if !network.masquerade || !network.settings.gateway_mode(family).translates() {
+        return None;
+    }
+    Some(match network.settings.outbound(family) {
+        Some(address) => Element::Outbound { subnet, address },
+        None => Element::Masquerade(subnet),
+    })
+}
+
+/// Who reaches the containers of a network, beside what is published of them.
+fn inward(network: &Network, bridge: &InterfaceName) -> Vec<Element> {
+    let mut elements = match network.settings.isolation {
+        Isolation::None => vec![Element::Mutual(bridge.clone())],
+        Isolation::Normal => Vec::new(),
+        Isolation::Strict => vec![Element::Strict(bridge.clone())],
+    };
+    for family in network.families() {
+        match network.settings.gateway_mode(family) {
+            GatewayMode::Nat | GatewayMode::Isolated => {}
+            GatewayMode::Routed => elements.push(Element::Routed(family, bridge.clone())),
+            GatewayMode::NatUnprotected => elements.push(Element::Unprotected(family, bridge.clone())),
         }
     }
+    elements.extend(network.settings.trusted.iter().map(|from| Element::Trusted {
+        from: from.clone(),
+        bridge: bridge.clone(),
+    }));
     elements
 }
 
@@ -186,21 +283,32 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
         }),
     }));
     if !network.internal {
-        elements.extend(publish_elements(endpoint, &endpoint.ports));
+        elements.extend(port_elements(network, endpoint));
     }
     elements
 }
 
-/// The elements by which `ports` lead to `endpoint`. From `::1` the kernel leads nothing on: a relay does.
-pub(crate) fn publish_elements(endpoint: &Endpoint, ports: &[PublishedPort]) -> impl Iterator<Item = Element> {
-    let addresses = [Family::V4, Family::V6]
-        .into_iter()
-        .filter_map(|family| endpoint.address(family));
+/// The elements that an endpoint has for its published ports.
+pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+    let mut elements: Vec<Element> = publish_elements(network, endpoint).collect();
+    elements.extend(open_elements(network, endpoint));
+    elements
+}
+
+/// The published ports that `address` of the endpoint serves. From `::1` the kernel leads nothing on: a relay does.
+fn ports_at(endpoint: &Endpoint, address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
+    endpoint
+        .ports
+        .iter()
+        .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6())
+}
+
+fn publish_elements(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = Element> {
+    let translated = |family: &Family| network.settings.gateway_mode(*family).translates();
+    let families = [Family::V4, Family::V6].into_iter().filter(translated);
+    let addresses = families.filter_map(|family| endpoint.address(family));
     addresses.flat_map(|address| {
-        let ports = ports
-            .iter()
-            .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6());
-        ports.map(move |published| {
+        ports_at(endpoint, address).map(move |published| {
             let to = SocketAddr::new(address, published.container_port);
             let (protocol, port) = (published.protocol, published.host_port);
             match published.bound_address() {
@@ -214,4 +322,26 @@ pub(crate) fn publish_elements(endpoint: &Endpoint, ports: &[PublishedPort]) -> 
             }
         })
     })
+}
+
+/// The published ports where they are reached by the container's own address. A port that is published twice is open once.
+fn open_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+    let settings = &network.settings;
+    let is_open = |family| settings.gateway_mode(family) == GatewayMode::Routed || !settings.trusted.is_empty();
+    let families = [Family::V4, Family::V6].into_iter().filter(|family| is_open(*family));
+    let mut elements = Vec::new();
+    let mut open = HashSet::new();
+    for address in families.filter_map(|family| endpoint.address(family)) {
+        for published in ports_at(endpoint, address) {
+            let element = Element::Open {
+                address,
+                protocol: published.protocol,
+                port: published.container_port,
+            };
+            if open.insert(element.clone()) {
+                elements.push(element);
+            }
+        }
+    }
+    elements
 }

@@ -123,21 +123,34 @@ fn load_or_fresh<B: Blocks>(subnet: &Subnet, number: u128, blocks: &mut B) -> Re
     Ok(blocks.load(number)?.unwrap_or_else(|| Block::fresh(subnet, number)))
 }
 
-/// Allocates a free address, the first one at offset `cursor` or after it, or else from the start. `None` when there is
-/// none. The next cursor is the offset behind the address.
+/// Allocates a free address of `range`, a part of `subnet` or all of it: the first one at offset `cursor` of the subnet or
+/// after it, or else from the range's start. `None` when there is none. The next cursor is the offset behind the address.
 ///
 /// # Errors
 /// When the blocks cannot be loaded or saved.
-pub fn allocate<B: Blocks>(subnet: &Subnet, cursor: u128, blocks: &mut B) -> Result<Option<IpAddr>, B::Error> {
-    let cursor = cursor.min(subnet.last_offset());
-    let last_block = subnet.last_offset() / BLOCK_ADDRESSES;
+pub fn allocate<B: Blocks>(
+    subnet: &Subnet,
+    range: &Subnet,
+    cursor: u128,
+    blocks: &mut B,
+) -> Result<Option<IpAddr>, B::Error> {
+    let (Some(first), Some(last)) = (subnet.offset_of(range.address()), subnet.offset_of(range.last())) else {
+        return Ok(None);
+    };
+    let cursor = if (first..=last).contains(&cursor) {
+        cursor
+    } else {
+        first
+    };
+    let (first_block, last_block) = (first / BLOCK_ADDRESSES, last / BLOCK_ADDRESSES);
     let start = cursor / BLOCK_ADDRESSES;
     // The start block comes twice: first from the cursor on, in the end as a whole.
     let (mut number, mut from) = (start, cursor % BLOCK_ADDRESSES);
     let mut wrapped = false;
     loop {
         let mut block = load_or_fresh(subnet, number, blocks)?;
-        if let Some(bit) = block.first_free(from) {
+        let free = block.first_free(from);
+        if let Some(bit) = free.filter(|bit| number * BLOCK_ADDRESSES + bit <= last) {
             block.set(bit, true);
             blocks.save(&block)?;
             return Ok(subnet.nth(number * BLOCK_ADDRESSES + bit));
@@ -145,11 +158,15 @@ pub fn allocate<B: Blocks>(subnet: &Subnet, cursor: u128, blocks: &mut B) -> Res
         if wrapped && number == start {
             return Ok(None);
         }
-        from = 0;
         (number, wrapped) = if number == last_block {
-            (0, true)
+            (first_block, true)
         } else {
             (number + 1, wrapped)
+        };
+        from = if number == first_block {
+            first % BLOCK_ADDRESSES
+        } else {
+            0
         };
     }
 }
@@ -220,7 +237,11 @@ mod tests {
     }
 
     fn take(subnet: &Subnet, cursor: u128, blocks: &mut InMemory) -> Option<IpAddr> {
-        let Ok(address) = allocate(subnet, cursor, blocks);
+        take_within(subnet, subnet, cursor, blocks)
+    }
+
+    fn take_within(subnet: &Subnet, range: &Subnet, cursor: u128, blocks: &mut InMemory) -> Option<IpAddr> {
+        let Ok(address) = allocate(subnet, range, cursor, blocks);
         address
     }
 
@@ -272,6 +293,44 @@ mod tests {
             }
             assert_eq!((blocks.blocks.len(), blocks.loads), (1, 100), "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_gives_its_own_addresses_only() {
+        for (whole, range, first, last, count) in [
+            ("192.168.1.0/24", "192.168.1.64/29", "192.168.1.64", "192.168.1.71", 8),
+            ("192.168.1.0/24", "192.168.1.0/29", "192.168.1.1", "192.168.1.7", 7),
+            (
+                "192.168.1.0/24",
+                "192.168.1.248/29",
+                "192.168.1.248",
+                "192.168.1.254",
+                7,
+            ),
+            ("10.0.0.0/8", "10.9.0.0/21", "10.9.0.0", "10.9.7.255", 2048),
+            ("fd00::/64", "fd00::9:0/120", "fd00::9:0", "fd00::9:ff", 256),
+        ] {
+            let (subnet, range) = (subnet(whole), subnet(range));
+            for cursor in [0, 70, subnet.offset_of(range.last()).unwrap(), subnet.last_offset()] {
+                let mut blocks = InMemory::default();
+                let mut all: Vec<_> =
+                    std::iter::from_fn(|| take_within(&subnet, &range, cursor, &mut blocks)).collect();
+                all.sort();
+                assert_eq!(all.len(), count, "{whole} {range}");
+                let ends = [all[0].to_string(), all[count - 1].to_string()];
+                assert_eq!(ends, [first, last], "{whole} {range}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_far_into_a_large_subnet_costs_one_block() {
+        let (subnet, range) = (subnet("10.0.0.0/8"), subnet("10.200.0.0/24"));
+        let mut blocks = InMemory::default();
+        for _ in 0..100 {
+            assert!(take_within(&subnet, &range, 0, &mut blocks).is_some());
+        }
+        assert_eq!((blocks.blocks.len(), blocks.loads), (1, 100));
     }
 
     #[test]

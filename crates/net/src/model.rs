@@ -113,7 +113,51 @@ pub struct ParentDevice {
     pub mtu: u32,
 }
 
-/// What a network gives its endpoints, beside addresses.
+/// How packets get from outside to the containers of a network and back, in one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayMode {
+    /// By published ports of the host; on their way out packets bear an address of the host.
+    #[default]
+    Nat,
+    /// As [`GatewayMode::Nat`], and at all ports of the container's own address.
+    NatUnprotected,
+    /// At the published ports of the container's own address; nothing is translated either way.
+    Routed,
+    /// Not at all, and the bridge has no address: not even the host is reached.
+    Isolated,
+}
+
+impl GatewayMode {
+    /// Whether ports of the host lead to containers, and packets on their way out bear its address.
+    pub fn translates(self) -> bool {
+        matches!(self, GatewayMode::Nat | GatewayMode::NatUnprotected)
+    }
+}
+
+/// What a network's containers and those of other networks have to do with each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Networks that both have this reach each other.
+    None,
+    /// Published ports only.
+    #[default]
+    Normal,
+    /// Nothing, neither way.
+    Strict,
+}
+
+/// Of a network that is but a configuration for others: the families for which it leaves the subnet to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigOnly {
+    /// Whether there is to be an IPv4 subnet although none is given.
+    pub ipv4: bool,
+    /// Whether there is to be an IPv6 subnet although none is given.
+    pub ipv6: bool,
+}
+
+/// What a network is told beside its addresses: what it gives its endpoints, and who reaches whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -128,6 +172,62 @@ pub struct Settings {
     /// Routes that every endpoint gets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
+    /// How containers are reached by IPv4.
+    pub gateway_mode_v4: GatewayMode,
+    /// How containers are reached by IPv6.
+    pub gateway_mode_v6: GatewayMode,
+    /// What it has to do with other networks.
+    pub isolation: Isolation,
+    /// Its containers do not reach each other (Docker's `enable_icc=false`).
+    pub no_neighbours: bool,
+    /// No frame leaves by the port that it came in by, so no container reaches its own published ports.
+    pub no_hairpin: bool,
+    /// The bridge gets no IPv4 address; somebody else gives it one.
+    pub inhibit_v4: bool,
+    /// Where ports are published for which no address of the host is given; at every address if missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_binding: Option<IpAddr>,
+    /// The addresses of the host that packets bear on their way out, at most one of each family; where one is missing,
+    /// that of the interface that they leave by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<IpAddr>,
+    /// Interfaces of the host from which published ports are reached by the containers' own addresses, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<InterfaceName>,
+    /// Accepted from the user, who sees it again (Docker's `--attachable`).
+    pub attachable: bool,
+    /// Options of the address management, as the user gave them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ipam_options: BTreeMap<String, String>,
+    /// It is a configuration only: never real, and nobody is plugged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_only: Option<ConfigOnly>,
+    /// The name of the network whose configuration it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_from: Option<String>,
+}
+
+impl Settings {
+    /// How containers are reached by `family`.
+    pub fn gateway_mode(&self, family: Family) -> GatewayMode {
+        match family {
+            Family::V4 => self.gateway_mode_v4,
+            Family::V6 => self.gateway_mode_v6,
+        }
+    }
+
+    /// The address of `family` that packets bear on their way out.
+    pub fn outbound(&self, family: Family) -> Option<IpAddr> {
+        self.outbound
+            .iter()
+            .copied()
+            .find(|address| Family::of(*address) == family)
+    }
+
+    /// Whether the bridge gets its gateway address of `family`.
+    pub fn has_gateway_address(&self, family: Family) -> bool {
+        self.gateway_mode(family) != GatewayMode::Isolated && !(self.inhibit_v4 && family == Family::V4)
+    }
 }
 
 /// A network as it is recorded.
@@ -139,7 +239,7 @@ pub struct Network {
     pub name: Name,
     /// How it is made real.
     pub driver: Driver,
-    /// At most one of each family, IPv4 first; none for `host` and `none`, and for the default network before its first use.
+    /// IPv4 first; none for `host` and `none`, and for the default network before its first use.
     pub pools: Vec<Pool>,
     /// The bridge; `None` for `host` and `none`, and for the default network before its first use.
     pub bridge: Option<BridgeDevice>,
@@ -177,9 +277,31 @@ impl Network {
         BUILT_IN.iter().any(|(name, _)| *name == self.name.as_str())
     }
 
-    /// The pool of `family`, if the network has one.
+    /// Whether endpoints can get their default route of `family` from this network.
+    pub fn gives_default_route(&self, family: Family) -> bool {
+        !self.internal && !self.settings.no_default_route && self.pool(family).is_some()
+    }
+
+    /// The pool that `address` is of.
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(address))
+    }
+
+    /// The first pool of `family`, if the network has one.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)
+    }
+
+    /// The families that it has addresses of.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| self.pool(*family).is_some())
+    }
+
+    /// The pools of `family`, in the order in which addresses are taken from them.
+    pub fn pools_of(&self, family: Family) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(move |pool| pool.subnet.family() == family)
     }
 }
 
@@ -246,6 +368,9 @@ pub struct Endpoint {
     /// Of the default routes; the kernel's default if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
+    /// The routing table by which answers leave by this endpoint that came in by it; none where the main one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_table: Option<u32>,
     /// Other routes by this endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,

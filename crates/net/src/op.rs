@@ -7,12 +7,16 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::firewall::{Element, TABLE, Table};
+use crate::model::Route;
 use crate::names::{InterfaceName, MacAddress};
-use crate::subnet::{Family, Subnet};
+use crate::subnet::Family;
 
 /// The path that a network namespace is pinned at (a bind mount of its nsfs file).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NamespacePath(pub String);
+
+/// The place of our rules among the rules of policy routing (`ip rule`): before the main table's.
+pub const RULE_PREFERENCE: u32 = 30000;
 
 /// Where a step is done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +56,8 @@ pub enum Op {
     UnloadFirewall,
     /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
     SetSysctl {
+        /// Where.
+        place: Place,
         /// Path below `/proc/sys`.
         key: String,
         /// What is written.
@@ -89,6 +95,8 @@ pub enum Op {
         mtu: u32,
         /// Frames may leave by the port that they came in by: a container reaches its own published port.
         hairpin: bool,
+        /// No frame passes between this port and others that are isolated.
+        isolated: bool,
     },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
@@ -98,6 +106,8 @@ pub enum Op {
         bridge: InterfaceName,
         /// As for a new veth pair.
         hairpin: bool,
+        /// As for a new veth pair.
+        isolated: bool,
     },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
@@ -118,16 +128,45 @@ pub enum Op {
         /// The interface.
         link: InterfaceName,
     },
-    /// Add a route.
+    /// Add a route, in place of one to the same destination of the same metric.
     AddRoute {
         /// Where.
         place: Place,
-        /// What is reached.
-        destination: Subnet,
-        /// By which neighbour.
-        via: IpAddr,
         /// By which interface.
         link: InterfaceName,
+        /// What is reached, and how.
+        route: Route,
+        /// In which routing table; the main one if missing.
+        table: Option<u32>,
+    },
+    /// Delete a route, if it is there.
+    DeleteRoute {
+        /// Where.
+        place: Place,
+        /// The interface that it leaves by.
+        link: InterfaceName,
+        /// The route.
+        route: Route,
+        /// Its routing table; the main one if missing.
+        table: Option<u32>,
+    },
+    /// Have what is sent from an address routed by a table of its own, if it is not already.
+    AddRule {
+        /// Where.
+        place: Place,
+        /// The sender.
+        from: IpAddr,
+        /// The routing table.
+        table: u32,
+    },
+    /// Take back such a rule, if it is there.
+    DeleteRule {
+        /// Where.
+        place: Place,
+        /// The sender.
+        from: IpAddr,
+        /// The routing table.
+        table: u32,
     },
     /// Add elements to our firewall's maps and sets, all or none.
     AddElements(Vec<Element>),
@@ -160,6 +199,11 @@ impl Op {
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
+            Op::AddRule { place, from, table } => Some(Op::DeleteRule {
+                place: place.clone(),
+                from: *from,
+                table: *table,
+            }),
             Op::LoadFirewall
             | Op::RestoreFirewall(_)
             | Op::UnloadFirewall
@@ -168,6 +212,8 @@ impl Op {
             | Op::AddAddress { .. }
             | Op::SetUp { .. }
             | Op::AddRoute { .. }
+            | Op::DeleteRoute { .. }
+            | Op::DeleteRule { .. }
             | Op::ForgetUdpFlows { .. }
             | Op::DeleteElements(_)
             | Op::DeleteLink { .. }
@@ -196,6 +242,37 @@ impl fmt::Display for Quoted<'_> {
             write!(f, "'{}'", self.0.replace('\'', r"'\''"))
         }
     }
+}
+
+fn write_route(
+    f: &mut fmt::Formatter<'_>,
+    place: &Place,
+    verb: &str,
+    link: &InterfaceName,
+    route: &Route,
+    table: Option<u32>,
+) -> fmt::Result {
+    write!(f, "{}ip route {verb} {}", at(place), route.destination)?;
+    if let Some(via) = route.via {
+        write!(f, " via {via}")?;
+    }
+    write!(f, " dev {link}")?;
+    if let Some(metric) = route.metric {
+        write!(f, " metric {metric}")?;
+    }
+    match table {
+        Some(table) => write!(f, " table {table}"),
+        None => Ok(()),
+    }
+}
+
+fn write_rule(f: &mut fmt::Formatter<'_>, place: &Place, verb: &str, from: IpAddr, table: u32) -> fmt::Result {
+    let family = if Family::of(from) == Family::V6 { " -6" } else { "" };
+    write!(
+        f,
+        "{}ip{family} rule {verb} from {from} lookup {table} pref {RULE_PREFERENCE}",
+        at(place)
+    )
 }
 
 fn write_elements(f: &mut fmt::Formatter<'_>, verb: &str, elements: &[Element]) -> fmt::Result {
@@ -240,7 +317,9 @@ impl fmt::Display for Op {
                 writeln!(f, "{}", Op::LoadFirewall)?;
                 write_elements(f, "add", elements)
             }
-            Op::SetSysctl { key, value } => write!(f, "sysctl -w {}={value}", Quoted(key)),
+            Op::SetSysctl { place, key, value } => {
+                write!(f, "{}sysctl -w {}", at(place), Quoted(&format!("{key}={value}")))
+            }
             Op::CreateBridge { name, mac, mtu } => write!(
                 f,
                 "ip link add {name} address {mac} mtu {mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
@@ -263,6 +342,7 @@ impl fmt::Display for Op {
                 mac,
                 mtu,
                 hairpin,
+                isolated,
             } => {
                 let path = Quoted(&namespace.0);
                 write!(
@@ -272,17 +352,29 @@ impl fmt::Display for Op {
                      ip link set {host} addrgenmode none\n\
                      nsenter --net={path} ip link set {peer} addrgenmode none"
                 )?;
-                if *hairpin {
-                    write!(f, "\nbridge link set dev {host} hairpin on")
-                } else {
-                    Ok(())
+                if *hairpin || *isolated {
+                    write!(f, "\nbridge link set dev {host}")?;
                 }
+                if *hairpin {
+                    f.write_str(" hairpin on")?;
+                }
+                if *isolated {
+                    f.write_str(" isolated on")?;
+                }
+                Ok(())
             }
-            Op::JoinBridge { link, bridge, hairpin } => {
-                let hairpin = if *hairpin { "on" } else { "off" };
+            Op::JoinBridge {
+                link,
+                bridge,
+                hairpin,
+                isolated,
+            } => {
+                let word = |on: &bool| if *on { "on" } else { "off" };
                 write!(
                     f,
-                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {hairpin}"
+                    "ip link set {link} master {bridge}\nbridge link set dev {link} hairpin {} isolated {}",
+                    word(hairpin),
+                    word(isolated)
                 )
             }
             Op::AddAddress {
@@ -301,12 +393,18 @@ impl fmt::Display for Op {
             Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
             Op::AddRoute {
                 place,
-                destination,
-                via,
                 link,
-            } => {
-                write!(f, "{}ip route add {destination} via {via} dev {link}", at(place))
-            }
+                route,
+                table,
+            } => write_route(f, place, "replace", link, route, *table),
+            Op::DeleteRoute {
+                place,
+                link,
+                route,
+                table,
+            } => write_route(f, place, "delete", link, route, *table),
+            Op::AddRule { place, from, table } => write_rule(f, place, "add", *from, *table),
+            Op::DeleteRule { place, from, table } => write_rule(f, place, "delete", *from, *table),
             Op::AddElements(elements) => write_elements(f, "add", elements),
             Op::DeleteElements(elements) => write_elements(f, "delete", elements),
             Op::ForgetUdpFlows { ports } => {

@@ -2,8 +2,13 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+use std::net::IpAddr;
+
+use std::collections::HashSet;
+
 use crate::firewall::{Element, endpoint_elements, network_elements};
-use crate::model::{BridgeDevice, Endpoint, Network};
+use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
+use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
@@ -40,13 +45,10 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
         address,
         prefix,
     };
-    ops.extend(
-        network
-            .pools
-            .iter()
-            .map(|pool| address(pool.gateway, pool.subnet.prefix())),
-    );
-    if network.pool(Family::V6).is_some() {
+    let borne = |pool: &&Pool| network.settings.has_gateway_address(pool.subnet.family());
+    let pools = network.pools.iter().filter(borne);
+    ops.extend(pools.map(|pool| address(pool.gateway, pool.subnet.prefix())));
+    if network.pool(Family::V6).is_some() && network.settings.has_gateway_address(Family::V6) {
         ops.push(address(mac.link_local().into(), LINK_LOCAL_PREFIX));
     }
     ops.push(Op::SetUp {
@@ -59,6 +61,7 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
 /// Lets the host forward the packets of the network's families.
 fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     let set = |key: String, value: &str| Op::SetSysctl {
+        place: Place::Host,
         key,
         value: value.to_owned(),
     };
@@ -129,7 +132,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     };
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
-    ops.extend(plug(bridge, endpoint, namespace));
+    ops.extend(plug(network, bridge, endpoint, namespace));
     ops.extend(forget_udp_flows(&endpoint.ports));
     ops
 }
@@ -137,13 +140,12 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     match &network.bridge {
-        Some(bridge) => plug(bridge, endpoint, namespace),
+        Some(bridge) => plug(network, bridge, endpoint, namespace),
         None => Vec::new(),
     }
 }
 
-fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    let inside = Place::Namespace(namespace.clone());
+fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
@@ -151,8 +153,22 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
         peer: endpoint.interface.clone(),
         mac: endpoint.mac,
         mtu: bridge.mtu,
-        hairpin: !endpoint.ports.is_empty(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
     }];
+    ops.extend(configure(network, endpoint, namespace));
+    ops
+}
+
+/// Gives the interface of an endpoint its addresses and routes, and sets it up.
+fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let inside = Place::Namespace(namespace.clone());
+    let mut ops: Vec<Op> = Vec::new();
+    ops.extend(endpoint.settings.sysctls.iter().map(|(key, value)| Op::SetSysctl {
+        place: inside.clone(),
+        key: key.clone(),
+        value: value.clone(),
+    }));
     let address = |address, prefix| Op::AddAddress {
         place: inside.clone(),
         link: endpoint.interface.clone(),
@@ -167,26 +183,158 @@ fn plug(bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -
         place: inside.clone(),
         link: endpoint.interface.clone(),
     });
-    ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
-        place: inside.clone(),
-        destination: Subnet::default_route(Family::of(*gateway)),
-        via: *gateway,
-        link: endpoint.interface.clone(),
-    }));
+    ops.extend(routes(network, endpoint).into_iter().map(|way| way.add(namespace)));
     ops
 }
 
+/// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
+/// published of itself.
+pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
+    !endpoint.ports.is_empty() && !network.settings.no_hairpin
+}
+
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; `keeps_namespace` deletes it at once instead, for a container that stays.
-pub fn detach(network: &Network, endpoint: &Endpoint, keeps_namespace: bool) -> Vec<Op> {
+/// waited for; from a namespace that `stays` it is deleted at once instead.
+pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
     ops.extend(forget_udp_flows(&endpoint.ports));
-    if keeps_namespace {
+    if let Some(namespace) = stays {
         ops.push(Op::DeleteLink {
             name: endpoint.host_interface.clone(),
         });
+        // Routes go with the interface, rules do not.
+        let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
+        ops.extend(rules.map(|rule| rule.delete(namespace)));
     }
     ops
+}
+
+/// Changes the routes and ports of an endpoint that stays plugged in from what it is to what it is to be.
+pub fn change(network: &Network, before: &Endpoint, after: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    let (old, new) = (routes(network, before), routes(network, after));
+    let mut ops: Vec<Op> = Vec::new();
+    // A route that takes another's place comes first: there is a way at every moment.
+    ops.extend(
+        new.iter()
+            .filter(|way| !old.contains(way))
+            .map(|way| way.add(namespace)),
+    );
+    ops.extend(
+        old.iter()
+            .filter(|way| !new.contains(way))
+            .map(|way| way.delete(namespace)),
+    );
+    ops.extend(change_ports(network, before, after));
+    ops
+}
+
+fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
+    let (old, new) = (endpoint_elements(network, before), endpoint_elements(network, after));
+    let (gone, added) = (without(&old, &new), without(&new, &old));
+    let mut ops = Vec::new();
+    if let Some(bridge) = &network.bridge
+        && hairpin(network, before) != hairpin(network, after)
+    {
+        ops.push(join_bridge(network, bridge, after));
+    }
+    if !gone.is_empty() {
+        ops.push(Op::DeleteElements(gone));
+    }
+    if !added.is_empty() {
+        ops.push(Op::AddElements(added));
+    }
+    ops.extend(forget_udp_flows(&before.ports).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(&after.ports).filter(|_| before.ports != after.ports));
+    ops
+}
+
+/// Those of the elements that are none of the `others`.
+pub(crate) fn without(elements: &[Element], others: &[Element]) -> Vec<Element> {
+    let others: HashSet<&Element> = others.iter().collect();
+    let left = elements.iter().filter(|element| !others.contains(element));
+    left.cloned().collect()
+}
+
+/// Gives an endpoint that stays plugged in all its routes, some of which may be there, others not.
+pub fn restore_routes(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    routes(network, endpoint)
+        .into_iter()
+        .map(|way| way.add(namespace))
+        .collect()
+}
+
+/// A part of an endpoint's routing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Route(InterfaceName, Route, Option<u32>),
+    Rule(IpAddr, u32),
+}
+
+impl Way {
+    fn is_rule(&self) -> bool {
+        matches!(self, Way::Rule(..))
+    }
+
+    fn add(&self, namespace: &NamespacePath) -> Op {
+        let place = Place::Namespace(namespace.clone());
+        match self.clone() {
+            Way::Route(link, route, table) => Op::AddRoute {
+                place,
+                link,
+                route,
+                table,
+            },
+            Way::Rule(from, table) => Op::AddRule { place, from, table },
+        }
+    }
+
+    fn delete(&self, namespace: &NamespacePath) -> Op {
+        let place = Place::Namespace(namespace.clone());
+        match self.clone() {
+            Way::Route(link, route, table) => Op::DeleteRoute {
+                place,
+                link,
+                route,
+                table,
+            },
+            Way::Rule(from, table) => Op::DeleteRule { place, from, table },
+        }
+    }
+}
+
+/// All routing that an endpoint brings: default routes, its network's other routes, and a table by which answers leave.
+fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
+    let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
+    let default_route = |gateway: IpAddr| Route {
+        destination: Subnet::default_route(Family::of(gateway)),
+        via: Some(gateway),
+        metric: endpoint.metric,
+    };
+    let defaults = endpoint
+        .gateways
+        .iter()
+        .map(|gateway| by(default_route(*gateway), None));
+    let mut ways: Vec<Way> = defaults.collect();
+    ways.extend(endpoint.routes.iter().map(|route| by(route.clone(), None)));
+    let Some(table) = endpoint.reply_table else {
+        return ways;
+    };
+    for own in &endpoint.addresses {
+        let Some(pool) = network.pool_of(own.address) else {
+            continue;
+        };
+        let link = Route {
+            destination: pool.subnet,
+            via: None,
+            metric: None,
+        };
+        ways.push(by(link, Some(table)));
+        if network.gives_default_route(pool.subnet.family()) {
+            ways.push(by(default_route(pool.gateway), Some(table)));
+        }
+        ways.push(Way::Rule(own.address, table));
+    }
+    ways
 }
 
 pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
@@ -201,6 +349,16 @@ pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
     (!ports.is_empty()).then_some(Op::ForgetUdpFlows { ports })
 }
 
+/// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
+pub(crate) fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+    Op::JoinBridge {
+        link: endpoint.host_interface.clone(),
+        bridge: bridge.name.clone(),
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
+    }
+}
+
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
 /// another. So it is after somebody deleted the bridge.
 pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a Endpoint>, seen: &Seen) -> Vec<Op> {
@@ -211,12 +369,7 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .into_iter()
         .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
-    let join = |endpoint: &Endpoint| Op::JoinBridge {
-        link: endpoint.host_interface.clone(),
-        bridge: bridge.name.clone(),
-        hairpin: !endpoint.ports.is_empty(),
-    };
-    astray.map(join).collect()
+    astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
 }
 
 /// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.
@@ -232,3 +385,7 @@ pub fn restore_firewall<'a>(
     );
     vec![Op::RestoreFirewall(elements)]
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,13 +1,14 @@
 //! Publishing ports of a container that is plugged in, and the relays that lead on from `::1`.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::firewall::{Element, publish_elements};
+use crate::firewall::port_elements;
 use crate::model::{Endpoint, Network};
 use crate::op::Op;
-use crate::plan::forget_udp_flows;
+use crate::plan::{forget_udp_flows, hairpin, join_bridge, without};
 use crate::ports::{Protocol, PublishedPort};
 use crate::subnet::Family;
 
@@ -27,13 +28,18 @@ pub struct Relay {
 /// address, or at `::1`. A container without an IPv6 address is reached at its IPv4 address.
 pub fn relays<'a>(endpoints: impl IntoIterator<Item = (&'a Network, &'a Endpoint)>) -> Vec<Relay> {
     let open = endpoints.into_iter().filter(|(network, _)| !network.internal);
-    let mut relays: Vec<Relay> = open.flat_map(|(_, endpoint)| relays_of(endpoint)).collect();
+    let mut relays: Vec<Relay> = open
+        .flat_map(|(network, endpoint)| relays_of(network, endpoint))
+        .collect();
     relays.sort_unstable();
     relays
 }
 
-fn relays_of(endpoint: &Endpoint) -> impl Iterator<Item = Relay> {
-    let address = endpoint.address(Family::V6).or(endpoint.address(Family::V4));
+fn relays_of(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = Relay> {
+    // Where nothing is translated, ports of the host lead nowhere.
+    let translated = |family: &Family| network.settings.gateway_mode(*family).translates();
+    let families = [Family::V6, Family::V4].into_iter().filter(translated);
+    let address = families.filter_map(|family| endpoint.address(family)).next();
     let ports = endpoint
         .ports
         .iter()
@@ -59,45 +65,41 @@ pub fn reached_at(endpoint: &Endpoint, port: &PublishedPort) -> Vec<SocketAddr> 
     addresses.map(|ip| SocketAddr::new(ip, port.host_port)).collect()
 }
 
-/// Publishes `added` of an endpoint that is plugged in and has published `before`.
-pub fn publish(network: &Network, endpoint: &Endpoint, before: &[PublishedPort], added: &[PublishedPort]) -> Vec<Op> {
+/// Publishes more ports of an endpoint that is plugged in: `before` becomes `after`, which has all of its ports.
+pub fn publish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
+    let gained = without(&port_elements(network, after), &port_elements(network, before));
     let mut ops = Vec::new();
-    if added.is_empty() {
-        return ops;
+    if !gained.is_empty() {
+        ops.push(Op::AddElements(gained));
     }
-    let elements: Vec<Element> = publish_elements(endpoint, added).collect();
-    if !elements.is_empty() {
-        ops.push(Op::AddElements(elements));
-    }
-    ops.extend(hairpin(network, endpoint, before.is_empty(), true));
-    ops.extend(forget_udp_flows(added));
+    ops.extend(turn_hairpin(network, before, after));
+    ops.extend(forget_udp_flows(&beside(&after.ports, &before.ports)));
     ops
 }
 
-/// Unpublishes `removed` of an endpoint that is plugged in and then has `left`. TCP connections that are established go on
-/// until they end, as they do when a server stops listening; UDP flows, which have no end, are cut.
-pub fn unpublish(network: &Network, endpoint: &Endpoint, removed: &[PublishedPort], left: &[PublishedPort]) -> Vec<Op> {
+/// Unpublishes ports of an endpoint that is plugged in: `before` becomes `after`, which has no others. TCP connections that
+/// are established go on until they end, as they do when a server stops listening; UDP flows, which have no end, are cut.
+pub fn unpublish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
+    let lost = without(&port_elements(network, before), &port_elements(network, after));
     let mut ops = Vec::new();
-    if removed.is_empty() {
-        return ops;
+    if !lost.is_empty() {
+        ops.push(Op::DeleteElements(lost));
     }
-    let elements: Vec<Element> = publish_elements(endpoint, removed).collect();
-    if !elements.is_empty() {
-        ops.push(Op::DeleteElements(elements));
-    }
-    ops.extend(forget_udp_flows(removed));
-    ops.extend(hairpin(network, endpoint, left.is_empty(), false));
+    ops.extend(forget_udp_flows(&beside(&before.ports, &after.ports)));
+    ops.extend(turn_hairpin(network, before, after));
     ops
 }
 
-/// Lets the bridge port send back what came by it, or not, if that `changes`: a container reaches its own published port.
-fn hairpin(network: &Network, endpoint: &Endpoint, changes: bool, hairpin: bool) -> Option<Op> {
-    let bridge = network.bridge.as_ref().filter(|_| changes)?;
-    Some(Op::JoinBridge {
-        link: endpoint.host_interface.clone(),
-        bridge: bridge.name.clone(),
-        hairpin,
-    })
+/// Those of the `ports` that are none of the `others`.
+pub fn beside(ports: &[PublishedPort], others: &[PublishedPort]) -> Vec<PublishedPort> {
+    let others: HashSet<&PublishedPort> = others.iter().collect();
+    ports.iter().filter(|port| !others.contains(port)).copied().collect()
+}
+
+/// Lets the bridge port send back what came by it, or not any more: a container reaches its own published port.
+fn turn_hairpin(network: &Network, before: &Endpoint, after: &Endpoint) -> Option<Op> {
+    let bridge = network.bridge.as_ref()?;
+    (hairpin(network, before) != hairpin(network, after)).then(|| join_bridge(network, bridge, after))
 }
 
 #[cfg(test)]
@@ -143,6 +145,7 @@ mod tests {
             addresses: addresses.iter().map(address).collect(),
             gateways: Vec::new(),
             metric: None,
+            reply_table: None,
             routes: Vec::new(),
             ports: ports.to_vec(),
             settings: EndpointSettings::default(),
@@ -204,9 +207,9 @@ mod tests {
     fn the_first_port_and_the_last() {
         let network = network();
         let (tcp, udp) = (port("*", Protocol::Tcp), port("127.0.0.1", Protocol::Udp));
-        let endpoint = endpoint(&["10.1.0.2"], &[]);
+        let with = |ports: &[PublishedPort]| endpoint(&["10.1.0.2"], ports);
         check(
-            &publish(&network, &endpoint, &[], &[tcp, udp]),
+            &publish(&network, &with(&[]), &with(&[tcp, udp])),
             &[
                 "add element inet zdocker pub4any",
                 "add element inet zdocker pub4 ",
@@ -216,22 +219,36 @@ mod tests {
             ],
         );
         check(
-            &publish(&network, &endpoint, &[tcp], &[udp]),
+            &publish(&network, &with(&[tcp]), &with(&[tcp, udp])),
             &["pub4 ", "conntrack -D"],
         );
         check(
-            &unpublish(&network, &endpoint, &[tcp], &[udp]),
+            &unpublish(&network, &with(&[tcp, udp]), &with(&[udp])),
             &["delete element inet zdocker pub4any"],
         );
         check(
-            &unpublish(&network, &endpoint, &[udp], &[]),
+            &unpublish(&network, &with(&[udp]), &with(&[])),
             &["pub4 ", "conntrack -D", "master web", "hairpin off"],
         );
-        check(
-            &publish(&network, &endpoint, &[tcp], &[port("::1", Protocol::Tcp)]),
-            &[],
-        );
-        check(&publish(&network, &endpoint, &[], &[]), &[]);
-        check(&unpublish(&network, &endpoint, &[], &[tcp]), &[]);
+        let relayed = port("::1", Protocol::Tcp);
+        check(&publish(&network, &with(&[tcp]), &with(&[tcp, relayed])), &[]);
+        check(&publish(&network, &with(&[tcp]), &with(&[tcp])), &[]);
+    }
+
+    #[test]
+    fn what_two_ports_need_stays_with_the_second() {
+        let mut network = network();
+        network.settings.trusted = vec!["eth9".parse().unwrap()];
+        let (one, two) = (port("127.0.0.1", Protocol::Tcp), port("127.0.0.2", Protocol::Tcp));
+        let with = |ports: &[PublishedPort]| endpoint(&["10.1.0.2"], ports);
+        let opens = |plan: Vec<Op>| {
+            plan.iter()
+                .filter(|op| op.to_string().contains("10.1.0.2 . tcp . 80"))
+                .count()
+        };
+        assert_eq!(opens(publish(&network, &with(&[]), &with(&[one]))), 1);
+        assert_eq!(opens(publish(&network, &with(&[one]), &with(&[one, two]))), 0);
+        assert_eq!(opens(unpublish(&network, &with(&[one, two]), &with(&[two]))), 0);
+        assert_eq!(opens(unpublish(&network, &with(&[two]), &with(&[]))), 1);
     }
 }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store};
-use zdocker_net::attach::{self, AttachRequest};
+use zdocker_net::attach;
+use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::BLOCK_BYTES;
 use zdocker_net::names::Id;
 use zdocker_net::subnet::Subnet;
@@ -41,7 +42,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
     let subnet = arguments.subnet;
     let mut store = Store::open(&arguments.state)?;
     let network = scene::network(0, &[subnet])?;
-    let wishes = attach::wishes(&[&network], &AttachRequest::default())?;
+    let wishes = attach::wishes(&[(&network, &EndpointRequest::default())], &[])?;
     let me = ProcessId::own()?;
     // One endpoint holds what was leased before, another what comes and goes.
     let (resident, guest) = (Id::new([1; 32]), Id::new([2; 32]));
@@ -53,7 +54,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
             }
         }
         for _ in 0..arguments.used {
-            records.lease_address(&subnet, None, &resident, 0)?;
+            records.lease_addresses(&network, &[], &resident, 0)?;
         }
         Ok(())
     })?;
@@ -61,7 +62,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Measured> {
     // The first time finds nothing in the processor's caches and does not count.
     for number in 0..=arguments.count {
         let lease = timed(|| {
-            let leased = store.write(|records| records.lease_address(&subnet, None, &guest, 0));
+            let leased = store.write(|records| records.lease_addresses(&network, &[], &guest, 0));
             Ok(leased.map_err(|error: AddressError| error)?)
         })?;
         if number == 0 {

@@ -48,6 +48,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Times> {
         mac,
         mtu: 1500,
         hairpin: false,
+        isolated: false,
     }];
     let bridge = [Op::CreateBridge {
         name: name.clone(),

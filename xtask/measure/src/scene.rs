@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use zdocker_host::Kernel;
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
-use zdocker_net::attach::{self, AttachRequest, EndpointWish};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Pool, Settings};
+use zdocker_net::attach::choice::EndpointRequest;
+use zdocker_net::attach::{self, EndpointWish};
+use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -155,13 +156,8 @@ impl Scene {
         let mut endpoint = attach::endpoint(network, &container, &wish, bytes(self.count, 3))?;
         let (me, boot) = (self.me, &self.boot);
         Ok(self.store.write(|records| {
-            let mut addresses = Vec::new();
-            for Pool { subnet, .. } in &network.pools {
-                let address = records.lease_address(subnet, None, &endpoint.id, 0)?;
-                let prefix = subnet.prefix();
-                addresses.push(InterfaceAddress { address, prefix });
-            }
-            attach::bear_addresses(&mut endpoint, addresses, &wish);
+            let addresses = records.lease_addresses(network, &[], &endpoint.id, 0)?;
+            attach::bear_addresses(&mut endpoint, network, addresses, &wish);
             for port in ports {
                 records.insert_port(&endpoint.id, port)?;
             }
@@ -193,7 +189,7 @@ impl Scene {
 
     fn unplug(&mut self, attached: &Attached) -> Result<()> {
         let path = self.pin(&attached.endpoint);
-        let mut ops = plan::detach(&self.networks[attached.network], &attached.endpoint, false);
+        let mut ops = plan::detach(&self.networks[attached.network], &attached.endpoint, None);
         ops.push(Op::DeleteNamespace { path });
         remove(&mut self.kernel, &ops)
     }
@@ -205,7 +201,7 @@ impl Scene {
 
 /// What an endpoint on this network alone is to be.
 fn wish(network: &Network) -> Result<EndpointWish> {
-    let wishes = attach::wishes(&[network], &AttachRequest::default())?;
+    let wishes = attach::wishes(&[(network, &EndpointRequest::default())], &[])?;
     wishes.into_iter().next().context("the network takes no endpoints")
 }
 

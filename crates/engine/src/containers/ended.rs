@@ -11,6 +11,7 @@ use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
 
+use super::connect::plugged;
 use super::paths::ContainerPaths;
 use super::spec::ContainerSpec;
 use crate::engine::{Engine, now};
@@ -28,6 +29,8 @@ const LAUNCHER_ENDS: Duration = Duration::from_secs(10);
 enum Remains {
     /// Its record, with its exit status, and its files.
     Kept(i32),
+    /// Its record and its files, as they were before it was to be started.
+    AsBefore,
     /// Nothing.
     Nothing,
 }
@@ -78,9 +81,10 @@ impl Engine {
         self.discard(&id)
     }
 
-    /// Takes down a container that was never started.
+    /// Takes down a container that could not be started.
     pub(super) fn discard(&mut self, id: &Id) -> Result<(), EngineError> {
         match self.claim(id)? {
+            Claim::Ours(record) if record.kept => self.take_down(&record, Remains::AsBefore),
             Claim::Ours(record) => self.take_down(&record, Remains::Nothing),
             // Whoever is at it by now goes on with it.
             Claim::Held(_) | Claim::Gone => Ok(()),
@@ -98,7 +102,7 @@ impl Engine {
     pub(crate) fn settle_half_done(&mut self) -> Result<(), EngineError> {
         let half_done = self.store.read(|records| records.half_done_containers())?;
         self.settle_containers(&half_done);
-        Ok(())
+        self.settle_endpoints()
     }
 
     /// Puts right what dead processes left behind: half-done records, and containers that ended without a shim to see it.
@@ -109,6 +113,7 @@ impl Engine {
     pub fn settle(&mut self) -> Result<(), EngineError> {
         let unsettled = self.store.read(|records| records.unsettled_containers())?;
         self.settle_containers(&unsettled);
+        self.settle_endpoints()?;
         self.settle_ports()?;
         self.settle_networks()
     }
@@ -136,11 +141,10 @@ impl Engine {
         let Claim::Ours(record) = self.store.write(|records| records.claim_container(id, me, dead))? else {
             return Ok(());
         };
-        let keeps = record.state == ContainerState::Running && !read_spec(&record)?.auto_remove;
-        let remains = if keeps {
-            Remains::Kept(UNKNOWN_EXIT_STATUS)
-        } else {
-            Remains::Nothing
+        let remains = match record.state {
+            ContainerState::Running if !read_spec(&record)?.auto_remove => Remains::Kept(UNKNOWN_EXIT_STATUS),
+            ContainerState::Creating if record.kept => Remains::AsBefore,
+            _ => Remains::Nothing,
         };
         self.take_down(&record, remains)
     }
@@ -153,7 +157,7 @@ impl Engine {
     /// Each part is tried although another failed; the record stays until all are gone.
     fn take_down(&mut self, record: &ContainerRecord, remains: Remains) -> Result<(), EngineError> {
         let paths = self.container_paths(record.id.as_str());
-        let unplugged = self.unplug(&record.id);
+        let unplugged = self.unplug(record);
         let stopped = delete_runtime(record, &paths);
         rootfs::unmount(&paths)?;
         unplugged.and(stopped)?;
@@ -162,6 +166,7 @@ impl Engine {
             Remains::Kept(status) => self
                 .store
                 .write(|records| records.container_exited(&record.id, status, now()))?,
+            Remains::AsBefore => self.store.write(|records| records.container_not_started(&record.id))?,
             Remains::Nothing => {
                 remove_dir(&paths.state_dir())?;
                 self.store.write(|records| records.delete_container(&record.id))?;
@@ -171,29 +176,33 @@ impl Engine {
     }
 
     /// Unplugs a container from all its networks and lets go of its namespace; then its addresses and ports are free.
-    fn unplug(&mut self, id: &Id) -> Result<(), EngineError> {
-        // What somebody is just changing is recorded wholly when he is done, or dead.
-        let _lock = self.lock_changed_endpoints(&self.container_paths(id.as_str()))?;
+    fn unplug(&mut self, record: &ContainerRecord) -> Result<(), EngineError> {
+        let id = &record.id;
+        // Somebody may be connecting it to a network, disconnecting it, or publishing ports of it.
+        let _lock = match record.state {
+            ContainerState::Running => Some(self.lock_network_of(id)?),
+            _ => None,
+        };
         let namespace = self.namespace_path(id.as_str());
-        let (endpoints, joined) = self.store.read(|records| {
-            let mut endpoints = Vec::new();
-            for record in records.endpoints_of_container(id)? {
-                if let Some(network) = records.network(&record.endpoint.network)? {
-                    endpoints.push((network.network, record.endpoint));
-                }
-            }
-            Ok::<_, EngineError>((endpoints, records.is_joined(id)?))
-        })?;
+        let (endpoints, joined) = self
+            .store
+            .read(|records| Ok::<_, EngineError>((plugged(records, id)?, records.is_joined(id)?)))?;
+        let stays = joined.then_some(&namespace);
         let mut plan: Vec<Op> = endpoints
             .iter()
-            .flat_map(|(network, endpoint)| plan::detach(network, endpoint, joined))
+            .flat_map(|(network, endpoint)| plan::detach(network, endpoint, stays))
             .collect();
         if is_there(&namespace) {
-            plan.push(Op::DeleteNamespace { path: namespace });
+            plan.push(Op::DeleteNamespace {
+                path: namespace.clone(),
+            });
         }
         self.take_away(&format!("the network of container {}", id.short()), &plan)?;
         if endpoints.is_empty() {
             return Ok(());
+        }
+        if let Err(error) = self.withdraw(&endpoints) {
+            self.journal.warn(&error.to_string());
         }
         self.store
             .write(|records| endpoints.iter().try_for_each(|(_, e)| records.delete_endpoint(&e.id)))?;
@@ -217,7 +226,7 @@ fn is_dead(record: &ContainerRecord, boot: &str) -> bool {
 }
 
 /// Who cannot be asked is taken for alive.
-fn is_alive(process: &ProcessId) -> bool {
+pub(super) fn is_alive(process: &ProcessId) -> bool {
     process.is_alive().unwrap_or(true)
 }
 

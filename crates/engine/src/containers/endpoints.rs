@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::Records;
+use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{Driver, Endpoint, InterfaceAddress, Network, UnixNanos};
+use zdocker_net::model::{Driver, Endpoint, Network, UnixNanos};
 use zdocker_net::names::Id;
 use zdocker_net::ports::PortRequest;
 
-use super::publish::take_ports;
-use super::request::RunRequest;
-use super::spec::NamespaceChoice;
+use super::publish::{at_default_address, take_ports};
+use super::spec::{ContainerSpec, NamespaceChoice};
 use crate::engine::{Engine, random};
 use crate::error::EngineError;
 
@@ -41,64 +41,98 @@ pub(super) struct Recording<'a> {
     pub(super) owner: ProcessId,
     pub(super) boot: &'a str,
     pub(super) now: UnixNanos,
+    /// Where ports are published that name no address, unless the network says so.
+    pub(super) default_address: Option<IpAddr>,
 }
 
 impl Engine {
-    /// Finds the networks that `request` names and decides what each endpoint is to be.
-    pub(super) fn place(&mut self, request: &RunRequest, make_real: MakeReal) -> Result<Placement, EngineError> {
-        let default = ["bridge".to_owned()];
-        let asked = if request.networks.is_empty() {
-            &default[..]
-        } else {
-            &request.networks[..]
-        };
-        if let [single] = asked
-            && let Some(target) = single.strip_prefix("container:")
+    /// Finds the networks of a container and decides what each endpoint is to be. `addresses` are shared out among them.
+    pub(super) fn place(
+        &mut self,
+        spec: &mut ContainerSpec,
+        addresses: &[IpAddr],
+        make_real: MakeReal,
+    ) -> Result<Placement, EngineError> {
+        if let [single] = &spec.networks[..]
+            && let Some(target) = single.network.strip_prefix("container:")
         {
-            return self.place_beside(request, single, target);
+            let request = EndpointRequest {
+                addresses: addresses.to_vec(),
+                ..single.endpoint.clone()
+            };
+            attach::needs_bridge(&request, &spec.ports, &single.network)?;
+            return self.place_beside(target);
         }
         let (mut networks, mut unreal) = (Vec::new(), Vec::new());
-        for text in asked {
-            if text.starts_with("container:") {
+        for choice in &mut spec.networks {
+            if choice.network.starts_with("container:") {
                 return Err(EngineError::NotWithMode {
                     what: "another network",
-                    mode: text.clone(),
+                    mode: choice.network.clone(),
                 });
             }
-            // Docker has it as a word for its default network.
-            let text = if text == "default" { "bridge" } else { text };
-            let record = self.find_network(text)?;
-            networks.push(match make_real {
-                MakeReal::Do => self.real_network(record)?,
-                MakeReal::Plan => {
-                    let (network, real) = self.planned_network(record)?;
-                    unreal.extend((!real).then(|| network.clone()));
-                    network
-                }
-            });
+            let network = self.placed_network(&choice.network, make_real, &mut unreal)?;
+            choice.network = network.name.to_string();
+            networks.push(network);
         }
-        let wishes = attach::wishes(&networks.iter().collect::<Vec<_>>(), &request.attach)?;
+        self.plug_wishes(spec, addresses, networks, unreal)
+    }
+
+    /// The network that `text` means: real, or what it would be.
+    pub(super) fn placed_network(
+        &mut self,
+        text: &str,
+        make_real: MakeReal,
+        unreal: &mut Vec<Network>,
+    ) -> Result<Network, EngineError> {
+        let record = self.find_network(text)?;
+        match make_real {
+            MakeReal::Do => self.real_network(record),
+            MakeReal::Plan => {
+                let (network, real) = self.planned_network(record)?;
+                unreal.extend((!real).then(|| network.clone()));
+                Ok(network)
+            }
+        }
+    }
+
+    fn plug_wishes(
+        &mut self,
+        spec: &mut ContainerSpec,
+        addresses: &[IpAddr],
+        networks: Vec<Network>,
+        unreal: Vec<Network>,
+    ) -> Result<Placement, EngineError> {
+        let found: Vec<&Network> = networks.iter().collect();
+        let mut requests: Vec<&mut EndpointRequest> = spec.networks.iter_mut().map(|c| &mut c.endpoint).collect();
+        if let [network] = found[..]
+            && !network.driver.plugs_in()
+        {
+            // Refused with the better reason below.
+            requests[0].addresses.extend(addresses);
+        } else {
+            attach::distribute(addresses, &found, &mut requests)?;
+        }
+        let asked: Vec<_> = found
+            .iter()
+            .copied()
+            .zip(spec.networks.iter().map(|choice| &choice.endpoint))
+            .collect();
+        let wishes = attach::wishes(&asked, &spec.ports)?;
         let host = networks.iter().any(|network| network.driver == Driver::Host);
-        let bridges = networks.into_iter().filter(|network| network.driver == Driver::Bridge);
+        let plugged = networks.into_iter().filter(|network| network.driver.plugs_in());
         Ok(Placement {
             namespace: if host {
                 NamespaceChoice::Host
             } else {
                 NamespaceChoice::Own
             },
-            endpoints: bridges.zip(wishes).collect(),
+            endpoints: plugged.zip(wishes).collect(),
             unreal,
         })
     }
 
-    fn place_beside(&mut self, request: &RunRequest, mode: &str, target: &str) -> Result<Placement, EngineError> {
-        attach::needs_bridge(&request.attach, mode)?;
-        if request.hostname.is_some() {
-            return Err(EngineError::NotWithMode {
-                what: "--hostname",
-                mode: mode.to_owned(),
-            });
-        }
+    fn place_beside(&mut self, target: &str) -> Result<Placement, EngineError> {
         let (record, spec) = self.running_container(target)?;
         let namespace = match spec.namespace {
             // Its namespace is itself somebody else's.
@@ -122,22 +156,11 @@ pub(super) fn record_endpoint(
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
-    let mut addresses = Vec::new();
-    for pool in &network.pools {
-        let asked = wish
-            .addresses
-            .iter()
-            .copied()
-            .find(|address: &IpAddr| pool.subnet.contains(*address));
-        let address = records.lease_address(&pool.subnet, asked, &endpoint.id, recording.now)?;
-        addresses.push(InterfaceAddress {
-            address,
-            prefix: pool.subnet.prefix(),
-        });
-    }
-    attach::bear_addresses(&mut endpoint, addresses, wish);
-    if wish.publishes {
-        endpoint.ports = take_ports(records, &endpoint.id, ports)?;
+    let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
+    attach::bear_addresses(&mut endpoint, network, addresses, wish);
+    if wish.role.publishes {
+        let ports = at_default_address(ports, network, recording.default_address);
+        endpoint.ports = take_ports(records, &endpoint.id, &ports)?;
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)

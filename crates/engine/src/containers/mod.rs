@@ -1,19 +1,22 @@
 //! Containers: what they are, how they come and go.
 
+mod connect;
 mod ended;
 mod endpoints;
 mod lifecycle;
 mod names;
+mod neighbours;
 pub mod paths;
 mod publish;
 mod request;
 mod run;
 pub mod spec;
+mod start;
 mod update;
 pub mod user;
 
 pub use lifecycle::ContainerView;
 pub use publish::PublishedView;
 pub use request::RunRequest;
-pub use run::{Launch, Started};
+pub use start::{Launch, Started};
 pub use update::PortChanges;

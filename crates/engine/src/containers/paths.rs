@@ -108,11 +108,6 @@ impl ContainerPaths {
         self.run_dir().join("shim.log")
     }
 
-    /// Locked by whoever changes the endpoints of the running container; it is there once somebody has.
-    pub(crate) fn endpoints_lock(&self) -> PathBuf {
-        self.run_dir().join("endpoints.lock")
-    }
-
     /// The directory in which the OCI runtime keeps its own state of all containers.
     pub fn runtime_root(&self) -> PathBuf {
         self.run_root.join("runtime")

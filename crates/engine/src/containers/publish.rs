@@ -8,10 +8,9 @@ use zdocker_host::store::{Records, StoreError};
 use zdocker_net::attach;
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
-use zdocker_net::ports::{PortRange, PortRequest, Protocol, PublishedPort, WantedPort, publish_all};
+use zdocker_net::ports::{PortRange, PortRequest, Protocol, PublishedPort, WantedPort};
 use zdocker_net::publish::{self, Relay};
 
-use super::request::RunRequest;
 use crate::engine::{Engine, random};
 use crate::error::EngineError;
 use crate::shim::loopback;
@@ -26,31 +25,16 @@ pub struct PublishedView {
 }
 
 impl Engine {
-    /// The request with all that is to be published: also what `-P` adds, and at the configured address what names none.
-    pub(super) fn with_all_ports(&self, request: &RunRequest) -> RunRequest {
-        let mut request = request.clone();
-        if request.publish_all {
-            let added = publish_all(&request.exposed, &request.attach.ports);
-            request.attach.ports.extend(added);
-        }
-        request.attach.ports = self.at_default_address(&request.attach.ports);
-        request
-    }
-
-    pub(super) fn at_default_address(&self, ports: &[PortRequest]) -> Vec<PortRequest> {
-        ports.iter().map(|port| port.or_at(self.config.ip)).collect()
-    }
-
     /// Checks that the kernel can publish such ports, and that nobody holds one of those that are named.
     pub(super) fn check_ports(&mut self, ports: &[PortRequest]) -> Result<(), EngineError> {
         attach::check_ports(ports, None)?;
-        for request in ports {
+        for request in ports.iter().map(|port| port.or_at(self.config.ip)).collect::<Vec<_>>() {
             sockets::check_protocol(request.protocol())?;
             for wanted in request.fixed().into_iter().flat_map(|_| request.wanted()) {
                 let Some(host_port) = wanted.host_port else { continue };
                 let port = published(&wanted, host_port.first());
                 match sockets::check_free(port.host_ip, port.host_port, port.protocol) {
-                    Err(error @ PortError::InUse { .. }) => return Err(self.held(&port, error)?),
+                    Err(error @ PortError::InUse { .. }) => return self.held(&port, error),
                     checked => checked?,
                 }
             }
@@ -58,13 +42,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The one who holds a port may be the relay of a container that runs.
-    fn held(&mut self, port: &PublishedPort, error: PortError) -> Result<EngineError, EngineError> {
+    /// The one who holds a port may be the relay of a container that runs: then the records refuse it, by its name and when
+    /// it is taken.
+    fn held(&mut self, port: &PublishedPort, error: PortError) -> Result<(), EngineError> {
         self.settle()?;
-        self.store.read(|records| match records.port_holder(port)? {
-            Some(_) => Ok(port_taken(records, port)?),
-            None => Ok(error.into()),
-        })
+        match self.store.read(|records| records.port_holder(port))? {
+            Some(_) => Ok(()),
+            None => Err(error.into()),
+        }
     }
 
     /// What a container with these endpoints has relayed from `::1`; it is warned of what is left out.
@@ -104,6 +89,16 @@ impl Engine {
         views.sort_by_key(|view| (view.port.container_port, view.port.protocol, view.port.host_port));
         Ok(views)
     }
+}
+
+/// The ports at the address of the network, or else of the configuration, where they name none.
+pub(super) fn at_default_address(
+    ports: &[PortRequest],
+    network: &Network,
+    configured: Option<IpAddr>,
+) -> Vec<PortRequest> {
+    let default = network.settings.host_binding.or(configured);
+    ports.iter().map(|port| port.or_at(default)).collect()
 }
 
 fn published(wanted: &WantedPort, host_port: u16) -> PublishedPort {

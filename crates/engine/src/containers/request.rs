@@ -1,15 +1,19 @@
 //! From what a user asked of `run` to a container's specification: all validation that needs no records.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use zdocker_net::attach::AttachRequest;
-use zdocker_net::names::{Id, Name};
-use zdocker_net::ports::ContainerPorts;
+use zdocker_net::attach::choice::NetworkChoice;
+use zdocker_net::names::{Id, MacAddress, Name};
+use zdocker_net::ports::{ContainerPorts, PortRequest, publish_all};
 
 use super::names;
-use super::spec::{ContainerSpec, Mount, NamespaceChoice, RootfsSource};
+use super::spec::{ContainerSpec, ExtraHost, Mount, NamespaceChoice, RootfsSource};
 use crate::engine::random;
 use crate::error::EngineError;
+
+/// The network of containers that name none.
+const DEFAULT_NETWORK: &str = "bridge";
 
 /// The longest host name that Linux takes, in bytes (gethostname(2)).
 const HOST_NAME_MAX: usize = 63;
@@ -35,8 +39,6 @@ pub struct RunRequest {
     pub tty: bool,
     /// Whether its standard input is kept open.
     pub interactive: bool,
-    /// Whether nobody waits for it.
-    pub detach: bool,
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
     /// The directory that is its root file system.
@@ -45,14 +47,51 @@ pub struct RunRequest {
     pub runtime: Option<PathBuf>,
     /// Name servers.
     pub dns: Vec<std::net::IpAddr>,
-    /// Networks by name or identifier, `host`, `none` or `container:NAME`; the default network if there are none.
-    pub networks: Vec<String>,
-    /// Addresses and published ports.
-    pub attach: AttachRequest,
+    /// Lines of `/etc/hosts`.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Networks, `host`, `none` or `container:NAME`; the default network if there are none.
+    pub networks: Vec<NetworkChoice>,
+    /// Addresses, each on the network whose subnet has it.
+    pub addresses: Vec<IpAddr>,
+    /// The Ethernet address on the first network.
+    pub mac: Option<MacAddress>,
+    /// Names on the first network.
+    pub aliases: Vec<String>,
+    /// What is published.
+    pub ports: Vec<PortRequest>,
     /// Ports that the container says it listens at.
     pub exposed: Vec<ContainerPorts>,
     /// Whether all of them are published.
     pub publish_all: bool,
+}
+
+impl RunRequest {
+    /// What is published, with what is because all is.
+    fn all_ports(&self) -> Vec<PortRequest> {
+        let mut ports = self.ports.clone();
+        if self.publish_all {
+            ports.extend(publish_all(&self.exposed, &self.ports));
+        }
+        ports
+    }
+
+    /// The networks, with what was said of the first one apart from them.
+    fn choices(&self) -> Vec<NetworkChoice> {
+        let mut choices = self.networks.clone();
+        if choices.is_empty() {
+            choices.push(NetworkChoice::plain(DEFAULT_NETWORK));
+        }
+        for choice in &mut choices {
+            // Docker has it as a word for its default network.
+            if choice.network == "default" {
+                DEFAULT_NETWORK.clone_into(&mut choice.network);
+            }
+        }
+        let first = &mut choices[0].endpoint;
+        first.mac = first.mac.or(self.mac);
+        first.settings.aliases.extend(self.aliases.iter().cloned());
+        choices
+    }
 }
 
 /// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace is
@@ -75,6 +114,15 @@ pub(super) fn specify(
     let cwd = request.cwd.clone().unwrap_or_else(|| PathBuf::from("/"));
     if !cwd.is_absolute() {
         return Err(EngineError::RelativeWorkdir(cwd));
+    }
+    let choices = request.choices();
+    if let Some(shared) = choices.iter().find(|choice| choice.network.starts_with("container:"))
+        && request.hostname.is_some()
+    {
+        return Err(EngineError::NotWithMode {
+            what: "--hostname",
+            mode: shared.network.clone(),
+        });
     }
     if let Some(bad) = request.hostname.as_ref().filter(|name| !is_hostname(name)) {
         return Err(EngineError::BadHostname(bad.clone()));
@@ -106,6 +154,9 @@ pub(super) fn specify(
         } else {
             request.dns.clone()
         },
+        extra_hosts: request.extra_hosts.clone(),
+        networks: choices,
+        ports: request.all_ports(),
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))

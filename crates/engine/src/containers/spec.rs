@@ -2,9 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::names::Id;
+use zdocker_net::ports::PortRequest;
+
+use crate::error::EngineError;
 
 /// A container as it was asked for: everything that is needed to start it, again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +42,65 @@ pub struct ContainerSpec {
     pub runtime: Option<PathBuf>,
     /// Name servers for the container, in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// Names and addresses that `/etc/hosts` lists beside those of its networks.
+    #[serde(default)]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Its networks, in the order in which it is plugged into them; `host`, `none` or `container:NAME` stand alone.
+    #[serde(default)]
+    pub networks: Vec<NetworkChoice>,
+    /// What is published of it.
+    #[serde(default)]
+    pub ports: Vec<PortRequest>,
     /// Which network namespace it gets.
     pub namespace: NamespaceChoice,
+}
+
+/// A line of `/etc/hosts` that the user gave (`--add-host NAME:IP`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraHost {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// Why an `--add-host` argument was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("invalid host {0:?}: want NAME:IP, for example db:10.0.0.5 or db:[fd00::5]")]
+pub struct ExtraHostError(String);
+
+impl FromStr for ExtraHost {
+    type Err = ExtraHostError;
+
+    fn from_str(text: &str) -> Result<Self, ExtraHostError> {
+        let bad = || ExtraHostError(text.to_owned());
+        let (name, address) = text.split_once([':', '=']).ok_or_else(bad)?;
+        let address = address
+            .strip_prefix('[')
+            .and_then(|a| a.strip_suffix(']'))
+            .unwrap_or(address);
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        match address.parse() {
+            Ok(address) if is_name => Ok(ExtraHost {
+                name: name.to_owned(),
+                address,
+            }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl ContainerSpec {
+    /// As it is recorded.
+    ///
+    /// # Errors
+    /// [`EngineError::Record`], which never happens: every part has a form in JSON.
+    pub(super) fn to_record(&self) -> Result<String, EngineError> {
+        serde_json::to_string(self).map_err(|source| EngineError::Record {
+            name: self.name.clone(),
+            source,
+        })
+    }
 }
 
 /// Which network namespace a container gets.

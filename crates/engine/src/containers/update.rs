@@ -10,13 +10,15 @@ use std::fs::File;
 use nix::fcntl::Flock;
 use zdocker_host::store::{ContainerState, Records, State};
 use zdocker_net::attach;
-use zdocker_net::model::{Driver, Endpoint, Network};
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::ports::{PortRequest, PortSelector, PublishedPort};
-use zdocker_net::publish;
+use zdocker_net::publish::{self, beside};
 
-use super::publish::take_ports;
+use super::connect::plugged;
+use super::ended::read_spec;
+use super::publish::{at_default_address, take_ports};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::shim::attach::Attachment;
@@ -35,25 +37,31 @@ pub struct PortChanges {
 /// A change that is recorded as begun.
 struct Change {
     network: Network,
-    /// As it is recorded: with what is added, and what is still to be removed.
-    endpoint: Endpoint,
-    before: Vec<PublishedPort>,
-    added: Vec<PublishedPort>,
-    removed: Vec<PublishedPort>,
+    /// As it was.
+    before: Endpoint,
+    /// With what is added beside what was.
+    between: Endpoint,
+    /// Without what is removed.
+    after: Endpoint,
+    /// What the container is asked to publish from now on.
+    requests: Vec<PortRequest>,
 }
 
 impl Change {
-    /// What is published at the end.
-    fn after(&self) -> Vec<PublishedPort> {
-        without(&self.endpoint.ports, &self.removed)
+    fn added(&self) -> Vec<PublishedPort> {
+        beside(&self.between.ports, &self.before.ports)
+    }
+
+    fn removed(&self) -> Vec<PublishedPort> {
+        beside(&self.between.ports, &self.after.ports)
     }
 
     fn plan_of_adding(&self) -> Vec<Op> {
-        publish::publish(&self.network, &self.endpoint, &self.before, &self.added)
+        publish::publish(&self.network, &self.before, &self.between)
     }
 
     fn plan_of_removing(&self) -> Vec<Op> {
-        publish::unpublish(&self.network, &self.endpoint, &self.removed, &self.after())
+        publish::unpublish(&self.network, &self.between, &self.after)
     }
 }
 
@@ -79,10 +87,7 @@ impl Engine {
     /// [`EngineError`]; then nothing has changed, unless it says that something is not wholly removed.
     pub fn update_ports(&mut self, text: &str, changes: &PortChanges) -> Result<(), EngineError> {
         let (container, network, add) = self.checked_changes(text, changes)?;
-        let paths = self.container_paths(container.as_str());
-        let Some(lock) = self.lock_endpoints(&paths)? else {
-            return Err(EngineError::NotRunning(text.to_owned()));
-        };
+        let lock = self.lock_network_of(&container)?;
         // Of a command that has died while we waited.
         self.settle_ports_of(&container, &lock)?;
         // Somebody may have flushed the tables.
@@ -92,23 +97,25 @@ impl Engine {
             .store
             .write(|records| begin(records, &container, &add, &changes.remove))?;
         if let Err(error) = self.apply(&change.plan_of_adding()) {
-            return Err(self.give_up(&change, error));
+            let forgotten = self.store.write(|records| forget(records, &container, &change.added()));
+            return Err(error.and_then(forgotten));
         }
-        if !change.removed.is_empty() {
-            let Change {
-                endpoint,
-                added,
-                removed,
-                ..
-            } = &change;
+        let (added, removed) = (change.added(), change.removed());
+        if !removed.is_empty() {
+            let endpoint = &change.between.id;
             self.store.write(|records| {
-                records.set_ports_unsettled(&endpoint.id, added, false)?;
-                records.set_ports_unsettled(&endpoint.id, removed, true)
+                records.set_ports_unsettled(endpoint, &added, false)?;
+                records.set_ports_unsettled(endpoint, &removed, true)?;
+                ask(records, &container, &change.requests)
             })?;
             self.take_away("what was published", &change.plan_of_removing())?;
         }
-        self.tell_relays(&change.endpoint, &change.after());
-        self.store.write(|records| finish(records, &change))
+        self.tell_relays(&container, Some(&change.after));
+        self.store.write(|records| {
+            records.set_ports_unsettled(&change.between.id, &added, false)?;
+            ask(records, &container, &change.requests)?;
+            forget(records, &container, &removed)
+        })
     }
 
     /// Refuses what can be refused without a lock. Gives the container, the network that it is published through, and all
@@ -119,47 +126,36 @@ impl Engine {
         changes: &PortChanges,
     ) -> Result<(Id, Id, Vec<PortRequest>), EngineError> {
         let (record, _) = self.running_container(text)?;
-        let add = self.at_default_address(&changes.add);
         let (network, _) = self.store.read(|records| publisher(records, &record.id))?;
+        let add = at_default_address(&changes.add, &network, self.config.ip);
         attach::check_ports(&add, Some(&network))?;
         self.check_ports(&add)?;
         Ok((record.id, network.id, add))
     }
 
-    /// Takes a change back that did not take effect.
-    fn give_up(&mut self, change: &Change, error: EngineError) -> EngineError {
-        let Change { endpoint, added, .. } = change;
-        match self.store.write(|records| forget(records, &endpoint.container, added)) {
-            Ok(()) => error,
-            Err(also) => EngineError::AndThen {
-                error: Box::new(error),
-                also: Box::new(also),
-            },
-        }
-    }
-
-    /// Has the container's shim relay to these ports of `endpoint`. A port that is not reached at `::1` is warned about, and
-    /// no failure.
-    fn tell_relays(&mut self, endpoint: &Endpoint, ports: &[PublishedPort]) {
-        if let Err(error) = self.try_to_tell_relays(endpoint, ports) {
+    /// Has the container's shim relay what its records say, with `changed` in the place of one of its endpoints. A port that
+    /// is not reached at `::1` is warned about, and no failure.
+    pub(super) fn tell_relays(&mut self, container: &Id, changed: Option<&Endpoint>) {
+        if let Err(error) = self.try_to_tell_relays(container, changed) {
             self.journal
                 .warn(&format!("published ports may not be reached at [::1]: {error}"));
         }
     }
 
-    fn try_to_tell_relays(&mut self, endpoint: &Endpoint, ports: &[PublishedPort]) -> Result<(), EngineError> {
-        let container = &endpoint.container;
+    fn try_to_tell_relays(&mut self, container: &Id, changed: Option<&Endpoint>) -> Result<(), EngineError> {
         let (record, mut endpoints) = self.store.read(|records| {
             let record = records.container(container)?;
-            Ok::<_, EngineError>((record, endpoints_of(records, container)?))
+            Ok::<_, EngineError>((record, plugged(records, container)?))
         })?;
         let process = record.and_then(|record| record.process).map(ProcessRef::from);
         let Some(init) = process.map(ProcessRef::open).transpose()?.flatten() else {
             // It has ended, and its ports with it.
             return Ok(());
         };
-        if let Some((_, changed)) = endpoints.iter_mut().find(|(_, other)| other.id == endpoint.id) {
-            changed.ports = ports.to_vec();
+        for (_, endpoint) in &mut endpoints {
+            if let Some(changed) = changed.filter(|changed| changed.id == endpoint.id) {
+                endpoint.clone_from(changed);
+            }
         }
         let relays = self.relays(endpoints.iter().map(|(network, endpoint)| (network, endpoint)));
         let paths = self.container_paths(container.as_str());
@@ -174,8 +170,7 @@ impl Engine {
     pub(crate) fn half_changed_containers(&mut self) -> Result<Vec<Id>, EngineError> {
         let mut found = Vec::new();
         for container in self.store.read(|records| records.containers_with_unsettled_ports())? {
-            let paths = self.container_paths(container.as_str());
-            if self.try_to_lock_endpoints(&paths)?.is_some() {
+            if self.try_to_lock_network_of(&container)?.is_some() {
                 found.push(container);
             }
         }
@@ -185,8 +180,7 @@ impl Engine {
     /// Puts right what commands left behind that died while they changed published ports. What cannot be is warned about.
     pub(crate) fn settle_ports(&mut self) -> Result<(), EngineError> {
         for container in self.store.read(|records| records.containers_with_unsettled_ports())? {
-            let paths = self.container_paths(container.as_str());
-            let settled = match self.try_to_lock_endpoints(&paths)? {
+            let settled = match self.try_to_lock_network_of(&container)? {
                 Some(lock) => self.settle_ports_of(&container, &lock),
                 // Somebody is at it, or it runs no more.
                 None => Ok(()),
@@ -205,20 +199,23 @@ impl Engine {
     fn settle_ports_of(&mut self, container: &Id, _lock: &Flock<File>) -> Result<(), EngineError> {
         let half_changed = self.store.read(|records| {
             let mut half_changed = Vec::new();
-            for (network, endpoint) in endpoints_of(records, container)? {
-                let removed = records.unsettled_ports(&endpoint)?;
-                if !removed.is_empty() {
-                    half_changed.push((network, endpoint, removed));
+            for (network, endpoint) in plugged(records, container)? {
+                let unsettled = records.unsettled_ports(&endpoint)?;
+                if !unsettled.is_empty() {
+                    half_changed.push((network, endpoint, unsettled));
                 }
             }
             Ok::<_, EngineError>(half_changed)
         })?;
-        for (network, endpoint, removed) in half_changed {
-            let left = without(&endpoint.ports, &removed);
-            let plan = publish::unpublish(&network, &endpoint, &removed, &left);
+        for (network, endpoint, unsettled) in half_changed {
+            let left = Endpoint {
+                ports: beside(&endpoint.ports, &unsettled),
+                ..endpoint.clone()
+            };
+            let plan = publish::unpublish(&network, &endpoint, &left);
             self.take_away("what was being published", &plan)?;
-            self.tell_relays(&endpoint, &left);
-            self.store.write(|records| forget(records, container, &removed))?;
+            self.tell_relays(container, Some(&left));
+            self.store.write(|records| forget(records, container, &unsettled))?;
         }
         Ok(())
     }
@@ -231,20 +228,28 @@ fn begin(
     add: &[PortRequest],
     remove: &[PortSelector],
 ) -> Result<Change, EngineError> {
-    let (network, mut endpoint) = publisher(records, container)?;
-    let before = endpoint.ports.clone();
-    let removed = selected(records, container, &before, remove)?;
-    let added = take_ports(records, &endpoint.id, add)?;
+    let (network, before) = publisher(records, container)?;
+    let removed = selected(records, container, &before.ports, remove)?;
+    let added = take_ports(records, &before.id, add)?;
     let unsettled = if added.is_empty() { &removed } else { &added };
-    records.set_ports_unsettled(&endpoint.id, unsettled, true)?;
-    endpoint.ports.extend(&added);
-    records.update_endpoint(&endpoint)?;
+    records.set_ports_unsettled(&before.id, unsettled, true)?;
+    let with = |ports| Endpoint {
+        ports,
+        ..before.clone()
+    };
+    let between = with([&before.ports[..], &added].concat());
+    records.set_endpoint(&between, State::Ready, None)?;
+    let record = records.container(container)?;
+    let spec = record.as_ref().map(read_spec).transpose()?;
+    let asked = spec.map(|spec| spec.ports).unwrap_or_default();
+    let mut requests: Vec<PortRequest> = asked.iter().flat_map(|request| request.without(&removed)).collect();
+    requests.extend(add);
     Ok(Change {
         network,
-        endpoint,
+        after: with(beside(&between.ports, &removed)),
+        between,
         before,
-        added,
-        removed,
+        requests,
     })
 }
 
@@ -268,76 +273,46 @@ fn selected(
     Ok(published.iter().filter(goes).copied().collect())
 }
 
-/// Records that all has changed, if the container still runs.
-fn finish(records: &Records, change: &Change) -> Result<(), EngineError> {
-    let Change {
-        endpoint,
-        added,
-        removed,
-        ..
-    } = change;
-    records.set_ports_unsettled(&endpoint.id, added, false)?;
-    forget(records, &endpoint.container, removed)
+/// Records what a container is asked to publish: also when it is started again.
+fn ask(records: &Records, container: &Id, requests: &[PortRequest]) -> Result<(), EngineError> {
+    let Some(record) = records.container(container)? else {
+        return Ok(());
+    };
+    let mut spec = read_spec(&record)?;
+    spec.ports = requests.to_vec();
+    Ok(records.set_container_spec(container, &spec.to_record()?)?)
 }
 
 /// Forgets ports of a container's endpoints.
 fn forget(records: &Records, container: &Id, ports: &[PublishedPort]) -> Result<(), EngineError> {
-    if ports.is_empty() {
-        return Ok(());
-    }
-    for (_, mut endpoint) in endpoints_of(records, container)? {
-        let left = without(&endpoint.ports, ports);
+    for record in records.endpoints_of_container(container)? {
+        let mut endpoint = record.endpoint;
+        let left = beside(&endpoint.ports, ports);
         if left.len() < endpoint.ports.len() {
             records.delete_ports(&endpoint.id, ports)?;
             endpoint.ports = left;
-            records.update_endpoint(&endpoint)?;
+            records.set_endpoint(&endpoint, record.state, record.owner)?;
         }
     }
     Ok(())
 }
 
-/// The endpoint of a running container that its published ports lead to: the one that they do, or else the first on a
-/// network that has a way in.
+/// The endpoint of a running container that its published ports lead to: the one that they do, or else would.
 fn publisher(records: &Records, container: &Id) -> Result<(Network, Endpoint), EngineError> {
     let record = records.container(container)?;
     let runs = record
         .as_ref()
         .is_some_and(|record| record.state == ContainerState::Running);
     let name = record.map_or_else(|| container.short().to_owned(), |record| record.name.to_string());
-    let mut open = Vec::new();
-    for record in records.endpoints_of_container(container)? {
-        if !runs || record.state != State::Ready {
-            return Err(EngineError::NotRunning(name));
-        }
-        if let Some(network) = records.network(&record.endpoint.network)?.map(|found| found.network)
-            && network.driver == Driver::Bridge
-            && !network.internal
-        {
-            open.push((network, record.endpoint));
-        }
+    let mut states = records.endpoints_of_container(container)?.into_iter();
+    if !runs || states.any(|record| record.state == State::Removing) {
+        return Err(EngineError::NotRunning(name));
     }
-    let place = open
-        .iter()
-        .position(|(_, endpoint)| !endpoint.ports.is_empty())
-        .unwrap_or(0);
-    if place < open.len() {
-        Ok(open.swap_remove(place))
-    } else {
-        Err(EngineError::NoWayIn(name))
+    let mut plugged = plugged(records, container)?;
+    let roles = attach::roles(&attach::members(&plugged));
+    let publishing = plugged.iter().position(|(_, endpoint)| !endpoint.ports.is_empty());
+    match publishing.or_else(|| roles.iter().position(|role| role.publishes)) {
+        Some(place) if !plugged[place].0.internal => Ok(plugged.swap_remove(place)),
+        _ => Err(EngineError::NoWayIn(name)),
     }
-}
-
-fn endpoints_of(records: &Records, container: &Id) -> Result<Vec<(Network, Endpoint)>, EngineError> {
-    let mut endpoints = Vec::new();
-    for record in records.endpoints_of_container(container)? {
-        if let Some(network) = records.network(&record.endpoint.network)? {
-            endpoints.push((network.network, record.endpoint));
-        }
-    }
-    Ok(endpoints)
-}
-
-fn without(ports: &[PublishedPort], removed: &[PublishedPort]) -> Vec<PublishedPort> {
-    let removed: std::collections::HashSet<_> = removed.iter().collect();
-    ports.iter().filter(|port| !removed.contains(port)).copied().collect()
 }

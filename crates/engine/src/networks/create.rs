@@ -58,6 +58,11 @@ impl Engine {
         self.finish_half_done_networks()?;
         self.restore_damaged_firewall()?;
         let Created { network, plan } = self.plan_network(request)?;
+        if network.settings.config_only.is_some() {
+            self.store
+                .write(|records| records.insert_network(&network, State::Ready))?;
+            return Ok(Created { network, plan });
+        }
         self.store
             .write(|records| records.insert_network(&network, State::Creating))?;
         match self.apply(&plan) {

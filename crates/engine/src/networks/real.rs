@@ -18,6 +18,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when it is being created or removed, or cannot be made real.
     pub(crate) fn real_network(&mut self, record: NetworkRecord) -> Result<Network, EngineError> {
+        refuse_configuration(&record.network)?;
         if record.network.driver != Driver::Bridge {
             return Ok(record.network);
         }
@@ -111,6 +112,7 @@ impl Engine {
 
     /// What the network of `record` is, or would be, and whether it is real.
     pub(crate) fn planned_network(&mut self, record: NetworkRecord) -> Result<(Network, bool), EngineError> {
+        refuse_configuration(&record.network)?;
         if record.network.driver != Driver::Bridge {
             return Ok((record.network, true));
         }
@@ -155,6 +157,14 @@ impl Engine {
         network.pools = like.pools;
         network.bridge = like.bridge;
         Ok(network)
+    }
+}
+
+/// Nobody is plugged into what is but a configuration.
+fn refuse_configuration(network: &Network) -> Result<(), EngineError> {
+    match network.settings.config_only {
+        Some(_) => Err(EngineError::ConfigOnly(network.name.to_string())),
+        None => Ok(()),
     }
 }
 

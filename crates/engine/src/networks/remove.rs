@@ -46,7 +46,9 @@ impl Engine {
         let unused = self
             .networks()?
             .into_iter()
-            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in());
+            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in())
+            // Docker, too, leaves configurations alone.
+            .filter(|v| v.network.settings.config_only.is_none());
         let mut removed = Vec::new();
         for view in unused.collect::<Vec<_>>() {
             match self.remove_network(view.network.id.as_str(), false) {
@@ -113,6 +115,9 @@ impl Engine {
 }
 
 fn refuse_in_use(records: &Records, network: &Network) -> Result<(), EngineError> {
+    if network.settings.config_only.is_some() {
+        return refuse_taken_over(records, network);
+    }
     let endpoints = records.endpoints_of_network(&network.id)?;
     if endpoints.is_empty() {
         return Ok(());
@@ -125,6 +130,19 @@ fn refuse_in_use(records: &Records, network: &Network) -> Result<(), EngineError
         name: network.name.to_string(),
         count: endpoints.len(),
         containers,
+    })
+}
+
+fn refuse_taken_over(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let networks = records.networks()?.into_iter().map(|record| record.network);
+    let takers = networks.filter(|other| other.settings.config_from.as_deref() == Some(network.name.as_str()));
+    let names: Vec<String> = takers.map(|other| other.name.to_string()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::ConfigInUse {
+        name: network.name.to_string(),
+        networks: names.join(" "),
     })
 }
 

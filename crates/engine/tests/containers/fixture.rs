@@ -53,6 +53,9 @@ impl TestBox {
             rootfs: RootfsSource::Directory(tree),
             runtime: None,
             dns: Vec::new(),
+            extra_hosts: Vec::new(),
+            networks: Vec::new(),
+            ports: Vec::new(),
             namespace: zdocker_engine::containers::spec::NamespaceChoice::Own,
             id,
         };

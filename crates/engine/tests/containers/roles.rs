@@ -83,13 +83,9 @@ fn run(paths: &ContainerPaths, flags: &[String]) -> i32 {
     let spec: ContainerSpec = serde_json::from_slice(&spec).unwrap();
     let launcher = shim::spawn(shim_command(paths), paths).unwrap();
     rootfs::mount(&spec.rootfs, paths, rootfs::WritableLayer::Kept).unwrap();
-    etc_files::write(
-        paths,
-        &etc_files::hosts(&[], &[]),
-        &spec.hostname,
-        "nameserver 192.0.2.1\n",
-    )
-    .unwrap();
+    etc_files::write(paths, &spec.hostname, "nameserver 192.0.2.1\n").unwrap();
+    let mut hosts = etc_files::HostsFile::create(&paths.etc_file("hosts")).unwrap();
+    hosts.set(&etc_files::hosts(std::iter::empty())).unwrap();
     let netns = flags
         .iter()
         .position(|flag| flag == "--netns")

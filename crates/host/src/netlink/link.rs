@@ -37,6 +37,7 @@ const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 
 const AF_INET: u16 = libc::AF_INET as u16;
@@ -135,8 +136,17 @@ pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     })
 }
 
+/// How a bridge port is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PortSettings {
+    /// Frames may leave by the port that they came in by.
+    pub(crate) hairpin: bool,
+    /// No frame passes between this port and others that are isolated.
+    pub(crate) isolated: bool,
+}
+
 /// Sets what the kernel ignores when a bridge port is created; with `ipv6` keeps it from giving the port addresses.
-pub(crate) fn configure_port(requests: &mut Requests, index: u32, hairpin: bool, ipv6: bool) -> usize {
+pub(crate) fn configure_port(requests: &mut Requests, index: u32, settings: PortSettings, ipv6: bool) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| {
         header(m, index, 0);
         if ipv6 {
@@ -145,7 +155,8 @@ pub(crate) fn configure_port(requests: &mut Requests, index: u32, hairpin: bool,
         m.nested(IFLA_LINKINFO, |m| {
             m.text(IFLA_INFO_SLAVE_KIND, "bridge")
                 .nested(IFLA_INFO_SLAVE_DATA, |m| {
-                    m.u8(IFLA_BRPORT_MODE, hairpin.into());
+                    m.u8(IFLA_BRPORT_MODE, settings.hairpin.into())
+                        .u8(IFLA_BRPORT_ISOLATED, settings.isolated.into());
                 });
         });
     })

@@ -8,6 +8,8 @@ const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
 /// `NLM_F_DUMP`: all objects, not one.
 pub(crate) const DUMP: u16 = 0x300;
+/// `NLM_F_REPLACE`: change the object if it is there.
+pub(crate) const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: refuse when the object is there.
 pub(crate) const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`: create the object if it is not there.

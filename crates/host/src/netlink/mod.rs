@@ -5,6 +5,7 @@ pub(crate) mod address;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod route;
+pub(crate) mod rule;
 mod socket;
 
 pub(crate) use socket::{Dump, Socket};

@@ -1,14 +1,14 @@
 //! Routes (rtnetlink(7), linux/rtnetlink.h).
 
-use std::net::IpAddr;
-
+use zdocker_net::model;
 use zdocker_net::subnet::{Family, Subnet};
 
 use super::address::{address_of, family_number, octets};
-use super::message::{CREATE, EXCL, Message, Requests, u32_of};
+use super::message::{CREATE, Message, REPLACE, Requests, u32_of};
 use super::{NetlinkError, Socket};
 
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 /// Length of `struct rtmsg`.
@@ -18,27 +18,62 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
 const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
 
+/// The table is told by `RTA_TABLE`.
+const RT_TABLE_UNSPEC: u8 = 0;
 const RT_TABLE_MAIN: u8 = 254;
 /// Set up by a user's command, as `ip route add` marks it.
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 /// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
 const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
-/// Adds a route to the main table.
-pub(crate) fn add(requests: &mut Requests, destination: &Subnet, via: IpAddr, index: u32) -> usize {
+/// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric.
+pub(crate) fn add(requests: &mut Requests, route: &model::Route, index: u32, table: Option<u32>) -> usize {
+    push(requests, (RTM_NEWROUTE, CREATE | REPLACE), route, index, table)
+}
+
+/// Deletes a route.
+pub(crate) fn delete(requests: &mut Requests, route: &model::Route, index: u32, table: Option<u32>) -> usize {
+    push(requests, (RTM_DELROUTE, 0), route, index, table)
+}
+
+fn push(
+    requests: &mut Requests,
+    (kind, flags): (u16, u16),
+    route: &model::Route,
+    index: u32,
+    table: Option<u32>,
+) -> usize {
+    let model::Route {
+        destination,
+        via,
+        metric,
+    } = route;
     let family = family_number(destination.family());
-    requests.push(RTM_NEWROUTE, CREATE | EXCL, |m| {
+    let scope = if via.is_some() || destination.family() == Family::V6 {
+        RT_SCOPE_UNIVERSE
+    } else {
+        RT_SCOPE_LINK
+    };
+    requests.push(kind, flags, |m| {
         m.raw(&[family, destination.prefix(), 0, 0]);
-        m.raw(&[RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST])
-            .raw(&[0; 4]);
+        m.raw(&[RT_TABLE_UNSPEC, RTPROT_BOOT, scope, RTN_UNICAST]).raw(&[0; 4]);
+        m.u32(RTA_TABLE, table.unwrap_or(RT_TABLE_MAIN.into()));
         if destination.prefix() > 0 {
             m.attribute(RTA_DST, &octets(destination.address()));
         }
-        m.attribute(RTA_GATEWAY, &octets(via)).u32(RTA_OIF, index);
+        if let Some(via) = via {
+            m.attribute(RTA_GATEWAY, &octets(*via));
+        }
+        if let Some(metric) = metric {
+            m.u32(RTA_PRIORITY, *metric);
+        }
+        m.u32(RTA_OIF, index);
     })
 }
 

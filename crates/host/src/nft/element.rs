@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use zdocker_net::firewall::Element;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::ports::Protocol;
+use zdocker_net::subnet::Subnet;
 
 use super::batch::{DELSETELEM, NEWSETELEM, push};
-use super::expr::Verdict;
+use super::expr::{Verdict, nfproto};
 use crate::netlink::address::octets;
 use crate::netlink::message::{CREATE, EXCL, Requests, Writer};
 
@@ -89,27 +90,39 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
         } => {
             write_mapping(m, &endpoint_key(Some(*address), *protocol, *port), *to, change);
         }
-        Element::Masquerade(subnet) => {
-            write_element(m, &octets(subnet.address()), |_| {});
-            // The set is a tree of limits: an interval ends before the next address, and the last one ends with the
-            // tree.
-            if let Some(next) = following(subnet.last()) {
-                write_element(m, &octets(next), |m| {
-                    m.be32(NFTA_SET_ELEM_FLAGS, INTERVAL_END);
+        Element::Masquerade(subnet) => write_interval(m, subnet, |_| {}),
+        Element::Outbound { subnet, address } => write_interval(m, subnet, |m| {
+            if change == Change::Add {
+                m.nested(NFTA_SET_ELEM_DATA, |m| {
+                    m.attribute(NFTA_DATA_VALUE, &octets(*address));
                 });
             }
-        }
-        Element::Same(subnet) => {
-            let (first, last) = (octets(subnet.address()), octets(subnet.last()));
-            write_element(m, &[&*first, &*first].concat(), |m| {
+        }),
+        Element::Same(from, to) => {
+            let first = [octets(from.address()), octets(to.address())].concat();
+            let last = [octets(from.last()), octets(to.last())].concat();
+            write_element(m, &first, |m| {
                 m.nested(NFTA_SET_ELEM_KEY_END, |m| {
-                    m.attribute(NFTA_DATA_VALUE, &[&*last, &*last].concat());
+                    m.attribute(NFTA_DATA_VALUE, &last);
                 });
             });
         }
-        Element::Bridge(name) | Element::Internal(name) => {
+        Element::Bridge(name) | Element::Internal(name) | Element::Strict(name) | Element::Mutual(name) => {
             write_element(m, &padded_name(name), |_| {});
         }
+        Element::Routed(family, name) | Element::Unprotected(family, name) => {
+            let key = [&[nfproto(*family), 0, 0, 0][..], &padded_name(name)].concat();
+            write_element(m, &key, |_| {});
+        }
+        Element::Apart(name) => write_element(m, &[padded_name(name), padded_name(name)].concat(), |_| {}),
+        Element::Trusted { from, bridge } => {
+            write_element(m, &[padded_name(from), padded_name(bridge)].concat(), |_| {});
+        }
+        Element::Open {
+            address,
+            protocol,
+            port,
+        } => write_element(m, &endpoint_key(Some(*address), *protocol, *port), |_| {}),
         Element::Within(name) => write_element(m, &[padded_name(name), padded_name(name)].concat(), |m| {
             if change == Change::Add {
                 m.nested(NFTA_SET_ELEM_DATA, |m| Verdict::Accept.write(m));
@@ -122,6 +135,17 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
         Element::Target { port, address } => {
             write_element(m, &[padded_name(port), address.octets()].concat(), |_| {});
         }
+    }
+}
+
+/// Writes an element of a set or map of intervals of addresses; `more` writes what else there is to it.
+fn write_interval(m: &mut Writer, subnet: &Subnet, more: impl FnOnce(&mut Writer)) {
+    write_element(m, &octets(subnet.address()), more);
+    // The set is a tree of limits: an interval ends before the next address, and the last one ends with the tree.
+    if let Some(next) = following(subnet.last()) {
+        write_element(m, &octets(next), |m| {
+            m.be32(NFTA_SET_ELEM_FLAGS, INTERVAL_END);
+        });
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) enum Verdict {
     Drop,
     /// Back to the chain that jumped here, or to the chain's policy.
     Return,
+    /// To a chain, and back at its end.
+    Jump(&'static str),
     /// To a chain, without coming back.
     Goto(&'static str),
 }
@@ -32,6 +34,7 @@ impl Verdict {
         match self {
             Verdict::Drop => 0,
             Verdict::Accept => 1,
+            Verdict::Jump(_) => -3,
             Verdict::Goto(_) => -4,
             Verdict::Return => -5,
         }
@@ -40,7 +43,7 @@ impl Verdict {
     /// The chain that it leads to.
     pub(super) fn goes_to(self) -> Option<&'static str> {
         match self {
-            Verdict::Goto(chain) => Some(chain),
+            Verdict::Jump(chain) | Verdict::Goto(chain) => Some(chain),
             Verdict::Accept | Verdict::Drop | Verdict::Return => None,
         }
     }
@@ -49,7 +52,7 @@ impl Verdict {
     pub(super) fn write(self, m: &mut Writer) {
         m.nested(NFTA_DATA_VERDICT, |m| {
             m.be32(NFTA_VERDICT_CODE, self.code() as u32);
-            if let Verdict::Goto(chain) = self {
+            if let Some(chain) = self.goes_to() {
                 m.text(NFTA_VERDICT_CHAIN, chain);
             }
         });
@@ -127,6 +130,8 @@ pub(super) const IP6_DADDR: Field = payload(NETWORK, 24, 16);
 pub(super) const TH_SPORT: Field = payload(TRANSPORT, 0, 2);
 pub(super) const TH_DPORT: Field = payload(TRANSPORT, 2, 2);
 pub(super) const ICMPV6_TYPE: Field = payload(TRANSPORT, 0, 1);
+/// SYN, RST and the like (RFC 9293, section 3.1).
+pub(super) const TCP_FLAGS: Field = payload(TRANSPORT, 13, 1);
 /// The address that a neighbour advertisement is about (RFC 4861, section 4.4).
 pub(super) const ND_TARGET: Field = payload(TRANSPORT, 8, 16);
 
@@ -154,6 +159,14 @@ const NFT_REG_VERDICT: u32 = 0;
 pub(super) const NAMELESS_SET: &str = "__set%d";
 /// As [`NAMELESS_SET`].
 pub(super) const NAMELESS_MAP: &str = "__map%d";
+
+/// The number of a family of packets (`enum nfproto`, linux/netfilter.h).
+pub(super) fn nfproto(family: Family) -> u8 {
+    match family {
+        Family::V4 => libc::NFPROTO_IPV4 as u8,
+        Family::V6 => libc::NFPROTO_IPV6 as u8,
+    }
+}
 
 /// A rule being written.
 #[derive(Default)]
@@ -230,6 +243,12 @@ impl Rule {
         self.load(CT_STATUS).has_bit(IPS_DST_NAT)
     }
 
+    /// Goes on if the flow's destination was not changed.
+    pub(super) fn ct_status_not_dnat(self) -> Self {
+        const IPS_DST_NAT: u32 = 1 << 5;
+        self.load(CT_STATUS).masked(&IPS_DST_NAT.to_ne_bytes()).equals(&[0; 4])
+    }
+
     /// Goes on if the packet fits no flow (`NF_CT_STATE_INVALID_BIT`).
     pub(super) fn ct_state_invalid(self) -> Self {
         const INVALID: u32 = 1;
@@ -238,16 +257,22 @@ impl Rule {
 
     /// Goes on if the number that is loaded has this bit.
     fn has_bit(self, bit: u32) -> Self {
-        let masked = self.expression("bitwise", |m| {
-            m.be32(1, FIRST.number()).be32(2, FIRST.number()).be32(3, 4);
+        self.masked(&bit.to_ne_bytes()).differs(&[0; 4])
+    }
+
+    /// Keeps those bits of what is loaded that are set in `mask`, which is as long.
+    pub(super) fn masked(self, mask: &[u8]) -> Self {
+        self.expression("bitwise", |m| {
+            m.be32(1, FIRST.number())
+                .be32(2, FIRST.number())
+                .be32(3, mask.len() as u32);
             m.nested(4, |m| {
-                m.attribute(NFTA_DATA_VALUE, &bit.to_ne_bytes());
+                m.attribute(NFTA_DATA_VALUE, mask);
             });
             m.nested(5, |m| {
-                m.attribute(NFTA_DATA_VALUE, &[0; 4]);
+                m.attribute(NFTA_DATA_VALUE, &vec![0; mask.len()]);
             });
-        });
-        masked.differs(&[0; 4])
+        })
     }
 
     fn lookup(mut self, set: &str, rest: impl FnOnce(&mut Writer)) -> Self {
@@ -294,10 +319,7 @@ impl Rule {
 
     /// Sends the flow to the address and port that the map gives for what is loaded; goes on if it gives none.
     pub(super) fn dnat_to(self, map: &str, family: Family) -> Self {
-        let (family, address_length) = match family {
-            Family::V4 => (libc::NFPROTO_IPV4 as u32, 4),
-            Family::V6 => (libc::NFPROTO_IPV6 as u32, 16),
-        };
+        let address_length = u32::from(family.bits()) / 8;
         let looked_up = self.lookup(map, |m| {
             m.be32(3, FIRST.number());
         });
@@ -305,9 +327,50 @@ impl Rule {
             const NFT_NAT_DNAT: u32 = 1;
             let port = Register(address_length / 4).number();
             m.be32(1, NFT_NAT_DNAT)
-                .be32(2, family)
+                .be32(2, nfproto(family).into())
                 .be32(3, FIRST.number())
                 .be32(5, port);
+        })
+    }
+
+    /// Gives the flow the source address that the map gives for what is loaded; goes on if it gives none.
+    pub(super) fn snat_to(self, map: &str, family: Family) -> Self {
+        let looked_up = self.lookup(map, |m| {
+            m.be32(3, FIRST.number());
+        });
+        looked_up.expression("nat", |m| {
+            const NFT_NAT_SNAT: u32 = 0;
+            m.be32(1, NFT_NAT_SNAT)
+                .be32(2, nfproto(family).into())
+                .be32(3, FIRST.number());
+        })
+    }
+
+    /// Lowers the maximum segment size that a TCP packet names (RFC 9293, section 3.7.1) to what the ways to its
+    /// destination and back to its source have room for.
+    pub(super) fn clamp_segment_size(self) -> Self {
+        const NFT_RT_TCPMSS: u32 = 3;
+        const NFT_BYTEORDER_HTON: u32 = 1;
+        const NFT_EXTHDR_OP_TCPOPT: u32 = 1;
+        const TCPOPT_MSS: u8 = 2;
+        let (offset, length) = (2, 2);
+        let register = FIRST.number();
+        self.expression("rt", |m| {
+            m.be32(1, register).be32(2, NFT_RT_TCPMSS);
+        })
+        .expression("byteorder", |m| {
+            m.be32(1, register)
+                .be32(2, register)
+                .be32(3, NFT_BYTEORDER_HTON)
+                .be32(4, length)
+                .be32(5, length);
+        })
+        .expression("exthdr", |m| {
+            m.be32(7, register)
+                .u8(2, TCPOPT_MSS)
+                .be32(3, offset)
+                .be32(4, length)
+                .be32(6, NFT_EXTHDR_OP_TCPOPT);
         })
     }
 
@@ -325,11 +388,11 @@ impl Rule {
 
     /// Goes on if the packet is IPv4; in a chain of the inet family.
     pub(super) fn ipv4(self) -> Self {
-        self.load(NFPROTO).equals(&[libc::NFPROTO_IPV4 as u8])
+        self.load(NFPROTO).equals(&[nfproto(Family::V4)])
     }
 
     /// Goes on if the packet is IPv6; in a chain of the inet family.
     pub(super) fn ipv6(self) -> Self {
-        self.load(NFPROTO).equals(&[libc::NFPROTO_IPV6 as u8])
+        self.load(NFPROTO).equals(&[nfproto(Family::V6)])
     }
 }

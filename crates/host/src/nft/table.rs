@@ -12,6 +12,7 @@ use super::expr::*;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Type(pub(super) u32, pub(super) u32);
 
+const NF_PROTO: Type = Type(2, 1);
 pub(super) const INTEGER_16_BYTES: Type = Type(4, 16);
 const IPV4_ADDR: Type = Type(7, 4);
 const IPV6_ADDR: Type = Type(8, 16);
@@ -55,6 +56,16 @@ const fn interval_set(name: &'static str, key: &'static [Type]) -> Set {
     }
 }
 
+/// A map from intervals to one value each.
+const fn interval_map(name: &'static str, key: &'static [Type], data: &'static [Type]) -> Set {
+    Set {
+        name,
+        key,
+        gives: Some(Gives::Data(data)),
+        interval: true,
+    }
+}
+
 const fn map(name: &'static str, key: &'static [Type], gives: Gives) -> Set {
     Set {
         name,
@@ -64,7 +75,7 @@ const fn map(name: &'static str, key: &'static [Type], gives: Gives) -> Set {
     }
 }
 
-const INET_SETS: [Set; 11] = [
+const INET_SETS: [Set; 21] = [
     map(
         "pub4",
         &[IPV4_ADDR, INET_PROTO, INET_SERVICE],
@@ -85,6 +96,10 @@ const INET_SETS: [Set; 11] = [
         &[INET_PROTO, INET_SERVICE],
         Gives::Data(&[IPV6_ADDR, INET_SERVICE]),
     ),
+    set("open4", &[IPV4_ADDR, INET_PROTO, INET_SERVICE]),
+    set("open6", &[IPV6_ADDR, INET_PROTO, INET_SERVICE]),
+    interval_map("snat4", &[IPV4_ADDR], &[IPV4_ADDR]),
+    interval_map("snat6", &[IPV6_ADDR], &[IPV6_ADDR]),
     interval_set("masq4", &[IPV4_ADDR]),
     interval_set("masq6", &[IPV6_ADDR]),
     interval_set("same4", &[IPV4_ADDR, IPV4_ADDR]),
@@ -92,6 +107,12 @@ const INET_SETS: [Set; 11] = [
     set("bridges", &[IFNAME]),
     set("internal", &[IFNAME]),
     map("links", &[IFNAME, IFNAME], Gives::Verdict),
+    set("strict", &[IFNAME]),
+    set("mutual", &[IFNAME]),
+    set("apart", &[IFNAME, IFNAME]),
+    set("routed", &[NF_PROTO, IFNAME]),
+    set("unprotected", &[NF_PROTO, IFNAME]),
+    set("trusted", &[IFNAME, IFNAME]),
 ];
 
 const BRIDGE_SETS: [Set; 3] = [
@@ -137,7 +158,9 @@ const RTN_LOCAL: u32 = 2;
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+const ICMP: [u8; 1] = [1];
 const ICMPV6: [u8; 1] = [58];
+const TCP: [u8; 1] = [6];
 const UDP: [u8; 1] = [17];
 const DHCP_SERVER: u16 = 67;
 const DHCPV6_SERVER: u16 = 547;
@@ -157,6 +180,7 @@ pub(super) struct Nameless {
 const CT_STATE_MAP: u32 = 101;
 const ROUTER_MESSAGES: u32 = 102;
 const GUARD_MAP: u32 = 103;
+const ICMPS: u32 = 104;
 
 /// Bits of `ct state` (`NF_CT_STATE_BIT`, linux/netfilter/nf_conntrack_common.h).
 const ESTABLISHED: u32 = 2;
@@ -168,11 +192,18 @@ fn inet_nameless() -> Vec<Nameless> {
         of_state(ESTABLISHED, Verdict::Accept),
         of_state(RELATED, Verdict::Accept),
     ];
-    vec![Nameless {
-        id: CT_STATE_MAP,
-        key: CT_STATE_BITS,
-        elements,
-    }]
+    vec![
+        Nameless {
+            id: ICMPS,
+            key: INET_PROTO,
+            elements: vec![(ICMP.to_vec(), None), (ICMPV6.to_vec(), None)],
+        },
+        Nameless {
+            id: CT_STATE_MAP,
+            key: CT_STATE_BITS,
+            elements,
+        },
+    ]
 }
 
 fn bridge_nameless() -> Vec<Nameless> {
@@ -294,37 +325,105 @@ fn inet_chains() -> Vec<Chain> {
                     .masquerade(),
                 same4(rule()).verdict(Verdict::Return),
                 same6(rule()).verdict(Verdict::Return),
+                rule()
+                    .load(OIFNAME)
+                    .in_set("mutual")
+                    .ct_status_not_dnat()
+                    .verdict(Verdict::Return),
+                rule().ipv4().load(IP_SADDR).snat_to("snat4", Family::V4),
+                rule().ipv6().load(IP6_SADDR).snat_to("snat6", Family::V6),
                 rule().ipv4().load(IP_SADDR).in_set("masq4").masquerade(),
                 rule().ipv6().load(IP6_SADDR).in_set("masq6").masquerade(),
             ],
         ),
-        chain(
-            "forward",
-            Some(("filter", FORWARD, FILTER)),
-            [
-                rule().load(CT_STATE).verdict_of_nameless(CT_STATE_MAP),
-                rule()
-                    .load(IIFNAME)
-                    .in_set("bridges")
-                    .ct_state_invalid()
-                    .verdict(Verdict::Drop),
-                rule()
-                    .load(OIFNAME)
-                    .in_set("bridges")
-                    .ct_state_invalid()
-                    .verdict(Verdict::Drop),
-                rule().load(IIFNAME).load(OIFNAME).verdict_of("links"),
-                rule().load(IIFNAME).in_set("internal").verdict(Verdict::Drop),
-                rule().load(OIFNAME).in_set("internal").verdict(Verdict::Drop),
-                rule()
-                    .load(OIFNAME)
-                    .in_set("bridges")
-                    .ct_status_dnat()
-                    .verdict(Verdict::Accept),
-                rule().load(OIFNAME).in_set("bridges").verdict(Verdict::Drop),
-            ],
-        ),
+        clamp(),
+        open(),
+        inward(),
+        forward(),
     ]
+}
+
+/// SYN and RST of the flags of a TCP packet.
+const TCP_SYN: u8 = 2;
+const TCP_RST: u8 = 4;
+
+fn clamp() -> Chain {
+    let clamped = |way| rule().load(way).in_set("bridges").clamp_segment_size();
+    chain("clamp", None, [clamped(IIFNAME), clamped(OIFNAME)])
+}
+
+fn open() -> Chain {
+    let port = |rule: Rule, set| rule.load(L4PROTO).load(TH_DPORT).in_set(set).verdict(Verdict::Accept);
+    chain(
+        "open",
+        None,
+        [
+            rule().load(L4PROTO).in_nameless_set(ICMPS).verdict(Verdict::Accept),
+            port(rule().ipv4().load(IP_DADDR), "open4"),
+            port(rule().ipv6().load(IP6_DADDR), "open6"),
+        ],
+    )
+}
+
+fn inward() -> Chain {
+    let from = |set| rule().load(IIFNAME).in_set(set);
+    chain(
+        "inward",
+        None,
+        [
+            from("strict").verdict(Verdict::Drop),
+            from("bridges").load(OIFNAME).in_set("strict").verdict(Verdict::Drop),
+            rule().ct_status_dnat().verdict(Verdict::Accept),
+            rule()
+                .load(NFPROTO)
+                .load(OIFNAME)
+                .in_set("routed")
+                .verdict(Verdict::Jump("open")),
+            rule()
+                .load(IIFNAME)
+                .load(OIFNAME)
+                .in_set("trusted")
+                .verdict(Verdict::Jump("open")),
+            rule()
+                .load(IIFNAME)
+                .load(OIFNAME)
+                .in_set("apart")
+                .verdict(Verdict::Drop),
+            from("mutual").load(OIFNAME).in_set("mutual").verdict(Verdict::Accept),
+            from("bridges").verdict(Verdict::Drop),
+            rule()
+                .load(NFPROTO)
+                .load(OIFNAME)
+                .in_set("unprotected")
+                .verdict(Verdict::Accept),
+            rule().verdict(Verdict::Drop),
+        ],
+    )
+}
+
+fn forward() -> Chain {
+    let from = |set| rule().load(IIFNAME).in_set(set);
+    let to = |set| rule().load(OIFNAME).in_set(set);
+    chain(
+        "forward",
+        Some(("filter", FORWARD, FILTER)),
+        [
+            rule()
+                .load(L4PROTO)
+                .equals(&TCP)
+                .load(TCP_FLAGS)
+                .masked(&[TCP_SYN | TCP_RST])
+                .equals(&[TCP_SYN])
+                .verdict(Verdict::Jump("clamp")),
+            rule().load(CT_STATE).verdict_of_nameless(CT_STATE_MAP),
+            from("bridges").ct_state_invalid().verdict(Verdict::Drop),
+            to("bridges").ct_state_invalid().verdict(Verdict::Drop),
+            rule().load(IIFNAME).load(OIFNAME).verdict_of("links"),
+            from("internal").verdict(Verdict::Drop),
+            to("internal").verdict(Verdict::Drop),
+            to("bridges").verdict(Verdict::Goto("inward")),
+        ],
+    )
 }
 
 fn bridge_chains() -> Vec<Chain> {

@@ -60,6 +60,8 @@ pub struct ContainerRecord {
     pub boot: Option<String>,
     /// Its first process, while it runs.
     pub process: Option<ProcessId>,
+    /// Whether it outlives a start that fails.
+    pub kept: bool,
     /// When it was created.
     pub created: UnixNanos,
     /// When it was started last.
@@ -97,7 +99,7 @@ pub struct NewContainer<'a> {
 }
 
 const SELECT: &str =
-    "SELECT id, name, spec, state, owner_pid, owner_start, boot, pid, pid_start, created, started, finished,
+    "SELECT id, name, spec, state, owner_pid, owner_start, boot, pid, pid_start, kept, created, started, finished,
                       exit_status FROM containers";
 
 /// A row; `None` where the name is none, which is never written.
@@ -112,6 +114,7 @@ fn record(row: &Row) -> rusqlite::Result<Option<ContainerRecord>> {
         owner: read_owner(row, "owner_pid", "owner_start")?,
         boot: row.get("boot")?,
         process: read_owner(row, "pid", "pid_start")?,
+        kept: row.get("kept")?,
         created: row.get("created")?,
         started: row.get("started")?,
         finished: row.get("finished")?,
@@ -204,6 +207,65 @@ impl Records<'_> {
             ],
         )?;
         Ok(true)
+    }
+
+    /// Records that a container is set up, to be started later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn container_created(&self, id: &Id) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "UPDATE containers SET state = 'exited', kept = 1, owner_pid = NULL, owner_start = NULL, boot = NULL
+             WHERE id = ?1",
+            [id.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Records that `owner` is about to start a container again, in the boot `boot`, as `spec` says. `false` if somebody
+    /// else is at it, or it runs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn restart_container(
+        &self,
+        id: &Id,
+        spec: &str,
+        joins: Option<&Id>,
+        owner: ProcessId,
+        boot: &str,
+    ) -> Result<bool, StoreError> {
+        let (pid, start) = owner_columns(Some(owner));
+        let changed = self.transaction.execute(
+            "UPDATE containers SET state = 'creating', kept = 1, spec = ?2, joins = ?3, owner_pid = ?4, owner_start = ?5,
+                                   boot = ?6
+             WHERE id = ?1 AND state = 'exited'",
+            params![id.as_str(), spec, joins.map(Id::as_str), pid, start, boot],
+        )?;
+        Ok(changed == 1)
+    }
+
+    /// Records that a container was not started after all: it is as it was before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn container_not_started(&self, id: &Id) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "UPDATE containers SET state = 'exited', owner_pid = NULL, owner_start = NULL, pid = NULL, pid_start = NULL
+             WHERE id = ?1",
+            [id.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Changes what a container is asked to be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_container_spec(&self, id: &Id, spec: &str) -> Result<(), StoreError> {
+        self.transaction
+            .execute("UPDATE containers SET spec = ?2 WHERE id = ?1", [id.as_str(), spec])?;
+        Ok(())
     }
 
     /// Whether a container that runs shares the network namespace of `id`.

@@ -1,6 +1,6 @@
 //! Endpoints' records.
 
-use rusqlite::{Row, params};
+use rusqlite::{Params, Row, params};
 use zdocker_net::model::Endpoint;
 use zdocker_net::names::Id;
 
@@ -24,7 +24,7 @@ pub struct EndpointRecord {
 const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM endpoints";
 
 impl Records<'_> {
-    fn select_endpoints(&self, condition: &str, value: &str) -> Result<Vec<EndpointRecord>, StoreError> {
+    fn select_endpoints(&self, condition: &str, values: impl Params) -> Result<Vec<EndpointRecord>, StoreError> {
         type Raw = (String, String, Option<ProcessId>, Option<String>);
         fn raw(row: &Row) -> rusqlite::Result<Raw> {
             Ok((
@@ -37,7 +37,7 @@ impl Records<'_> {
         let mut statement = self
             .transaction
             .prepare(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
-        let rows = statement.query_map([value], raw)?.collect::<Result<Vec<_>, _>>()?;
+        let rows = statement.query_map(values, raw)?.collect::<Result<Vec<_>, _>>()?;
         let records = rows.into_iter().map(|(spec, state, owner, boot)| {
             Ok(EndpointRecord {
                 endpoint: from_json("endpoint", &spec)?,
@@ -54,7 +54,7 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn endpoints_of_network(&self, network: &Id) -> Result<Vec<EndpointRecord>, StoreError> {
-        self.select_endpoints("network = ?1", network.as_str())
+        self.select_endpoints("network = ?1", [network.as_str()])
     }
 
     /// The endpoints of a container, in the order in which it was plugged in.
@@ -62,7 +62,7 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn endpoints_of_container(&self, container: &Id) -> Result<Vec<EndpointRecord>, StoreError> {
-        self.select_endpoints("container = ?1", container.as_str())
+        self.select_endpoints("container = ?1", [container.as_str()])
     }
 
     /// Every endpoint that was made or is being made in the boot `boot`.
@@ -70,7 +70,7 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn endpoints_of_boot(&self, boot: &str) -> Result<Vec<EndpointRecord>, StoreError> {
-        self.select_endpoints("boot = ?1", boot)
+        self.select_endpoints("boot = ?1", [boot])
     }
 
     /// Records an endpoint that `owner` is about to plug in. Its leases and ports may be recorded before it, in the same
@@ -96,18 +96,6 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// Changes what an endpoint is; not which network or container it belongs to.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn update_endpoint(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        self.transaction.execute(
-            "UPDATE endpoints SET spec = ?2 WHERE id = ?1",
-            params![endpoint.id.as_str(), to_json("endpoint", endpoint)?],
-        )?;
-        Ok(())
-    }
-
     /// Changes the state of every endpoint of a container and says who is at them.
     ///
     /// # Errors
@@ -122,6 +110,49 @@ impl Records<'_> {
         self.transaction.execute(
             "UPDATE endpoints SET state = ?2, owner_pid = ?3, owner_start = ?4 WHERE container = ?1",
             params![container.as_str(), state.as_str(), pid, start],
+        )?;
+        Ok(())
+    }
+
+    /// The endpoints that some process is, or was, plugging in or out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn half_done_endpoints(&self) -> Result<Vec<EndpointRecord>, StoreError> {
+        self.select_endpoints("state <> 'ready'", [])
+    }
+
+    /// The endpoints of a network, each with the name of its container, or the start of its identifier where that is not
+    /// recorded here; the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn named_endpoints_of_network(&self, network: &Id) -> Result<Vec<(EndpointRecord, String)>, StoreError> {
+        let mut statement = self.transaction.prepare(
+            "SELECT coalesce(containers.name, substr(endpoints.container, 1, 12)) FROM endpoints
+             LEFT JOIN containers ON containers.id = endpoints.container
+             WHERE network = ?1 ORDER BY endpoints.rowid",
+        )?;
+        let names = statement.query_map([network.as_str()], |row| row.get(0))?;
+        let names = names.collect::<Result<Vec<String>, _>>()?;
+        Ok(self.endpoints_of_network(network)?.into_iter().zip(names).collect())
+    }
+
+    /// Changes an endpoint's record, and says who is at it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_endpoint(&self, endpoint: &Endpoint, state: State, owner: Option<ProcessId>) -> Result<(), StoreError> {
+        let (pid, start) = owner_columns(owner);
+        self.transaction.execute(
+            "UPDATE endpoints SET spec = ?2, state = ?3, owner_pid = ?4, owner_start = ?5 WHERE id = ?1",
+            params![
+                endpoint.id.as_str(),
+                to_json("endpoint", endpoint)?,
+                state.as_str(),
+                pid,
+                start
+            ],
         )?;
         Ok(())
     }

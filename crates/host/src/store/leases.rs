@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension, params};
 use zdocker_net::ipam::{self, BLOCK_BYTES, Block, Blocks};
-use zdocker_net::model::{Pool, UnixNanos};
+use zdocker_net::model::{InterfaceAddress, Network, Pool, UnixNanos};
 use zdocker_net::names::Id;
 use zdocker_net::subnet::Subnet;
 
@@ -15,7 +15,7 @@ use super::{Records, StoreError};
 pub struct Lease {
     /// The address.
     pub address: IpAddr,
-    /// The endpoint that holds it; `None` for the gateway.
+    /// The endpoint that holds it; `None` for the gateway and reserved addresses.
     pub holder: Option<Id>,
     /// Since when.
     pub since: UnixNanos,
@@ -24,14 +24,14 @@ pub struct Lease {
 /// Why an address could not be leased.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    /// Another endpoint, or the gateway, has it.
+    /// Another endpoint, or the gateway, has it, or it is reserved.
     #[error("address {0} is in use already")]
     Taken(IpAddr),
     /// None is left.
-    #[error("no address is left in subnet {subnet}: {used} are in use; remove containers, or use a larger subnet")]
+    #[error("no address is left in {places}: {used} are in use; remove containers, or use a larger subnet")]
     Exhausted {
-        /// The subnet.
-        subnet: Subnet,
+        /// The subnets, or the ranges of them, that were looked in.
+        places: String,
         /// How many addresses are leased.
         used: u32,
     },
@@ -90,52 +90,95 @@ impl Records<'_> {
         }
     }
 
-    /// Takes the address of a pool's gateway.
-    pub(super) fn lease_gateway(&self, pool: &Pool, now: UnixNanos) -> Result<(), StoreError> {
-        ipam::claim(&pool.subnet, pool.gateway, &mut self.blocks(&pool.subnet))?;
-        self.insert_lease(&pool.subnet, pool.gateway, None, now)
+    /// Takes the addresses of a pool that no endpoint is to have: its gateway's and the reserved ones.
+    pub(super) fn lease_reserved(&self, pool: &Pool, now: UnixNanos) -> Result<(), StoreError> {
+        for address in [&pool.gateway].into_iter().chain(pool.reserved.values()) {
+            ipam::claim(&pool.subnet, *address, &mut self.blocks(&pool.subnet))?;
+            self.insert_lease(&pool.subnet, *address, None, now)?;
+        }
+        Ok(())
     }
 
-    /// Leases an address of `subnet` to the endpoint `holder`: the one `asked` for, or the next free one.
+    /// Leases an address of each family that `network` has to the endpoint `holder`: the one that is among `asked`, or the
+    /// next free one of the first pool that has any.
     ///
     /// # Errors
-    /// [`AddressError`] when it is taken, or none is left.
-    pub fn lease_address(
+    /// [`AddressError`] when one is taken, or none is left of a family.
+    pub fn lease_addresses(
         &self,
-        subnet: &Subnet,
-        asked: Option<IpAddr>,
+        network: &Network,
+        asked: &[IpAddr],
         holder: &Id,
         now: UnixNanos,
-    ) -> Result<IpAddr, AddressError> {
-        let mut blocks = self.blocks(subnet);
-        let address = match asked {
-            Some(address) if ipam::claim(subnet, address, &mut blocks)? => address,
-            Some(address) => return Err(AddressError::Taken(address)),
-            None => self.next_address(subnet, &mut blocks)?,
-        };
-        self.insert_lease(subnet, address, Some(holder), now)?;
-        Ok(address)
+    ) -> Result<Vec<InterfaceAddress>, AddressError> {
+        let families = network.families();
+        families
+            .map(|family| {
+                let pools: Vec<&Pool> = network.pools_of(family).collect();
+                let given = pools.iter().find_map(|pool| {
+                    let address = asked.iter().find(|address| pool.subnet.contains(**address))?;
+                    Some((*pool, *address))
+                });
+                let (pool, address) = match given {
+                    Some((pool, address)) => (pool, self.claim_address(pool, address)?),
+                    None => self.next_address(&pools)?,
+                };
+                self.insert_lease(&pool.subnet, address, Some(holder), now)?;
+                Ok(InterfaceAddress {
+                    address,
+                    prefix: pool.subnet.prefix(),
+                })
+            })
+            .collect()
     }
 
-    fn next_address(&self, subnet: &Subnet, blocks: &mut StoredBlocks) -> Result<IpAddr, AddressError> {
-        let text = subnet.to_string();
-        let cursor: [u8; 16] =
-            self.transaction
-                .query_row("SELECT cursor FROM subnets WHERE subnet = ?1", [&text], |row| {
-                    row.get(0)
-                })?;
-        let Some(address) = ipam::allocate(subnet, u128::from_be_bytes(cursor), blocks)? else {
-            return Err(AddressError::Exhausted {
-                subnet: *subnet,
-                used: self.count_leases(subnet)?,
-            });
+    fn claim_address(&self, pool: &Pool, address: IpAddr) -> Result<IpAddr, AddressError> {
+        if ipam::claim(&pool.subnet, address, &mut self.blocks(&pool.subnet))? {
+            Ok(address)
+        } else {
+            Err(AddressError::Taken(address))
+        }
+    }
+
+    /// The next free address of the first of `pools` that has any.
+    fn next_address<'p>(&self, pools: &[&'p Pool]) -> Result<(&'p Pool, IpAddr), AddressError> {
+        for pool in pools {
+            if let Some(address) = self.next_of_pool(pool)? {
+                return Ok((pool, address));
+            }
+        }
+        let places = pools.iter().map(|pool| match pool.range {
+            Some(range) => format!("range {range} of subnet {}", pool.subnet),
+            None => format!("subnet {}", pool.subnet),
+        });
+        let mut used = 0;
+        for pool in pools {
+            used += self.count_leases(&pool.subnet)?;
+        }
+        Err(AddressError::Exhausted {
+            places: places.collect::<Vec<_>>().join(", "),
+            used,
+        })
+    }
+
+    fn next_of_pool(&self, pool: &Pool) -> Result<Option<IpAddr>, AddressError> {
+        let text = pool.subnet.to_string();
+        let query = "SELECT cursor FROM subnets WHERE subnet = ?1";
+        let cursor: [u8; 16] = self.transaction.query_row(query, [&text], |row| row.get(0))?;
+        let range = pool.range.unwrap_or(pool.subnet);
+        let mut blocks = self.blocks(&pool.subnet);
+        let Some(address) = ipam::allocate(&pool.subnet, &range, u128::from_be_bytes(cursor), &mut blocks)? else {
+            return Ok(None);
         };
-        let next = subnet.offset_of(address).map_or(0, |offset| offset.saturating_add(1));
+        let next = pool
+            .subnet
+            .offset_of(address)
+            .map_or(0, |offset| offset.saturating_add(1));
         self.transaction.execute(
             "UPDATE subnets SET cursor = ?2 WHERE subnet = ?1",
             params![text, next.to_be_bytes()],
         )?;
-        Ok(address)
+        Ok(Some(address))
     }
 
     fn insert_lease(
@@ -172,7 +215,7 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// How many addresses of `subnet` are leased, its gateway's included.
+    /// How many addresses of `subnet` are leased, its gateway's and the reserved ones included.
     ///
     /// # Errors
     /// [`StoreError`].

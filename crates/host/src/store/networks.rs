@@ -85,7 +85,7 @@ impl Records<'_> {
         rows.into_iter().map(record).collect()
     }
 
-    /// Records a new network and takes its gateways' addresses.
+    /// Records a new network and takes its gateways' addresses and the reserved ones.
     ///
     /// # Errors
     /// [`StoreError`], also when its name or a subnet is taken.
@@ -112,6 +112,10 @@ impl Records<'_> {
     }
 
     fn insert_pools(&self, network: &Network) -> Result<(), StoreError> {
+        // The networks that take a configuration over have its subnets.
+        if network.settings.config_only.is_some() {
+            return Ok(());
+        }
         for pool in &network.pools {
             self.insert_pool(&network.id, pool, network.created)?;
         }
@@ -146,6 +150,6 @@ impl Records<'_> {
             "INSERT INTO subnets (network, subnet, cursor) VALUES (?1, ?2, ?3)",
             params![network.as_str(), subnet, 0u128.to_be_bytes()],
         )?;
-        self.lease_gateway(pool, now)
+        self.lease_reserved(pool, now)
     }
 }

@@ -93,6 +93,16 @@ impl Records<'_> {
         Ok(rows.map(|row| row.map(Id::from)).collect::<Result<_, _>>()?)
     }
 
+    /// Makes the ports of one endpoint another's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn move_ports(&self, from: &Id, to: &Id) -> Result<(), StoreError> {
+        let update = "UPDATE ports SET endpoint = ?2 WHERE endpoint = ?1";
+        self.transaction.execute(update, [from.as_str(), to.as_str()])?;
+        Ok(())
+    }
+
     /// The container whose published port overlaps `port`: within a transaction that is about to publish several ports, none
     /// if it is a port of the endpoint that is not recorded yet.
     ///

@@ -47,6 +47,7 @@ fn endpoint(network: &Network) -> Endpoint {
         addresses: Vec::new(),
         gateways: Vec::new(),
         metric: None,
+        reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
         ports: Vec::new(),
@@ -114,8 +115,8 @@ fn addresses_are_leased_once_and_come_back() {
         let mut lease = |asked: Option<&str>| {
             let asked = asked.map(|a| a.parse().unwrap());
             store
-                .write(|r| r.lease_address(&subnet, asked, &plugged.id, 9))
-                .map(|a| a.to_string())
+                .write(|r| r.lease_addresses(&web, asked.as_slice(), &plugged.id, 9))
+                .map(|leased| leased[0].address.to_string())
                 .map_err(|e| e.to_string())
         };
         assert_eq!(lease(None).unwrap(), "10.1.0.2");
@@ -214,7 +215,7 @@ fn ports_that_somebody_is_at_are_found_and_change_with_their_endpoint() {
         store
             .write(|r| {
                 r.delete_ports(&plugged.id, &[coming])?;
-                r.update_endpoint(&plugged)
+                r.set_endpoint(&plugged, State::Ready, None)
             })
             .unwrap();
         assert_eq!(found(store, &plugged), (vec![], vec![]));
@@ -319,6 +320,77 @@ fn a_newer_database_is_left_alone() {
 }
 
 #[test]
+fn several_subnets_ranges_and_reserved_addresses() {
+    with_store(|store| {
+        let mut web = network("web", "10.1.0.0/29");
+        let pool = |subnet: &str, gateway: &str| Pool::new(subnet.parse().unwrap(), gateway.parse().unwrap());
+        web.pools[0].reserved = [("router".to_owned(), "10.1.0.3".parse().unwrap())].into();
+        web.pools.push(Pool {
+            range: Some("10.2.0.64/30".parse().unwrap()),
+            reserved: [("dns".to_owned(), "10.2.0.65".parse().unwrap())].into(),
+            ..pool("10.2.0.0/24", "10.2.0.1")
+        });
+        web.pools.push(pool("fd00::/64", "fd00::1"));
+        let plugged = endpoint(&web);
+        store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
+        store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
+        let mut lease = |asked: &[&str]| {
+            let asked: Vec<_> = asked.iter().map(|a| a.parse().unwrap()).collect();
+            let leased = store.write(|r| r.lease_addresses(&web, &asked, &plugged.id, 9));
+            let texts = |leased: Vec<_>| {
+                let texts = leased.iter().map(zdocker_net::model::InterfaceAddress::to_string);
+                texts.collect::<Vec<_>>().join(" ")
+            };
+            leased.map(texts).map_err(|e| e.to_string())
+        };
+        assert_eq!(lease(&[]).unwrap(), "10.1.0.2/29 fd00::2/64");
+        // An address of the second subnet, outside its range, and one of the other family.
+        assert_eq!(lease(&["10.2.0.9", "fd00::77"]).unwrap(), "10.2.0.9/24 fd00::77/64");
+        for reserved in ["10.1.0.3", "10.2.0.65", "10.2.0.1"] {
+            assert!(lease(&[reserved]).unwrap_err().contains("in use"), "{reserved}");
+        }
+        let first = [lease(&[]), lease(&[]), lease(&[])].map(Result::unwrap);
+        assert_eq!(
+            first.map(|leased| leased.split('/').next().unwrap().to_owned()),
+            ["10.1.0.4", "10.1.0.5", "10.1.0.6"]
+        );
+        // The first subnet is full; the second goes on.
+        for expected in ["10.2.0.64/24", "10.2.0.66/24", "10.2.0.67/24"] {
+            assert!(lease(&[]).unwrap().starts_with(expected));
+        }
+        let full = lease(&[]).unwrap_err();
+        assert!(
+            full.contains("subnet 10.1.0.0/29, range 10.2.0.64/30 of subnet 10.2.0.0/24"),
+            "{full}"
+        );
+        store.write(|r| r.delete_endpoint(&plugged.id)).unwrap();
+        let held = |subnet: &Subnet, store: &mut Store| store.read(|r| r.count_leases(subnet)).unwrap();
+        assert_eq!(
+            web.pools.iter().map(|p| held(&p.subnet, store)).collect::<Vec<_>>(),
+            [2, 2, 1]
+        );
+    });
+}
+
+#[test]
+fn configurations_leave_their_subnets_to_others() {
+    with_store(|store| {
+        let mut configuration = network("plan", "10.1.0.0/24");
+        configuration.settings.config_only = Some(zdocker_net::model::ConfigOnly {
+            ipv4: true,
+            ipv6: false,
+        });
+        let taker = network("web", "10.1.0.0/24");
+        store.write(|r| r.insert_network(&configuration, State::Ready)).unwrap();
+        store.write(|r| r.insert_network(&taker, State::Ready)).unwrap();
+        assert_eq!(
+            store.read(|r| r.find_networks("plan")).unwrap()[0].network,
+            configuration
+        );
+    });
+}
+
+#[test]
 fn writers_in_many_threads_queue_up() {
     let root = tempfile::tempdir().unwrap();
     drop(Store::open(root.path()).unwrap());
@@ -333,7 +405,7 @@ fn writers_in_many_threads_queue_up() {
             scope.spawn(|| {
                 let mut store = Store::open(root.path()).unwrap();
                 for _ in 0..25 {
-                    store.write(|r| r.lease_address(&subnet, None, &plugged.id, 0)).unwrap();
+                    store.write(|r| r.lease_addresses(&web, &[], &plugged.id, 0)).unwrap();
                 }
             });
         }

@@ -13,7 +13,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use zdocker_net::firewall::{endpoint_elements, network_elements};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Settings};
+use zdocker_net::model::{
+    BridgeDevice, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route, Settings,
+};
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::op::{HostPort, NamespacePath, Op, Place};
 use zdocker_net::ports::PublishedPort;
@@ -217,6 +219,7 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
             .collect(),
         gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
         metric: None,
+        reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
         ports: ports.iter().map(|text| published(text)).collect(),
@@ -237,6 +240,7 @@ fn published(text: &str) -> PublishedPort {
 /// What makes the host ready for networks; it is never taken back.
 pub(crate) fn prepare_host() -> Vec<Op> {
     let on = |key: &str| Op::SetSysctl {
+        place: Place::Host,
         key: key.to_owned(),
         value: "1".to_owned(),
     };
@@ -312,6 +316,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
             mac: endpoint.mac,
             mtu: bridge.mtu,
             hairpin: true,
+            isolated: network.settings.no_neighbours,
         },
     ];
     let link_local = InterfaceAddress {
@@ -336,9 +341,13 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
     });
     ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
         place: place.clone(),
-        destination: Subnet::default_route(Family::of(*gateway)),
-        via: *gateway,
         link: link.clone(),
+        route: Route {
+            destination: Subnet::default_route(Family::of(*gateway)),
+            via: Some(*gateway),
+            metric: None,
+        },
+        table: None,
     }));
     ops.push(Op::ForgetUdpFlows {
         ports: udp_ports(endpoint),

@@ -1,12 +1,12 @@
 //! What a user asked to publish and to expose.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PortRange, Protocol, share_address, write_host};
+use super::{PortRange, Protocol, PublishedPort, share_address, write_host};
 
 /// What one `-p` asks for: a container's ports, each to be published at a port of the host.
 ///
@@ -100,6 +100,34 @@ impl PortRequest {
                 protocol: request.protocol,
             }
         })
+    }
+
+    /// What is left of it when `removed` of what it has published is to be published no more.
+    pub fn without(&self, removed: &[PublishedPort]) -> Vec<PortRequest> {
+        let gone: HashSet<u16> = removed
+            .iter()
+            .filter(|port| self.may_be(port))
+            .map(|port| port.container_port)
+            .collect();
+        if !self.container.ports().any(|port| gone.contains(&port)) {
+            return vec![*self];
+        }
+        let left = self.wanted().filter(|wanted| !gone.contains(&wanted.container_port));
+        let single = |wanted: WantedPort| {
+            let container = PortRange::new(wanted.container_port, wanted.container_port)?;
+            PortRequest::new(wanted.host_ip, wanted.host_port, container, wanted.protocol)
+        };
+        left.filter_map(single).collect()
+    }
+
+    /// Whether `port` may have come of this request.
+    fn may_be(&self, port: &PublishedPort) -> bool {
+        let offset = |host: PortRange| port.host_port - host.first() == port.container_port - self.container.first();
+        self.protocol == port.protocol
+            && self.container.contains(port.container_port)
+            && (self.host_ip.is_none() || self.host_ip == port.host_ip)
+            && self.host.is_none_or(|host| host.contains(port.host_port))
+            && self.fixed().is_none_or(offset)
     }
 
     /// The lowest port of the host that both ask for, at an address that both listen at.
@@ -263,6 +291,35 @@ mod tests {
         assert_eq!(at("8080:80"), "127.0.0.1:8080:80/tcp");
         assert_eq!(at("80"), "127.0.0.1::80/tcp");
         assert_eq!(at("0.0.0.0:8080:80"), "0.0.0.0:8080:80/tcp");
+    }
+
+    #[test]
+    fn what_is_left_of_a_request() {
+        let port = |host_ip: Option<&str>, host_port, container_port| PublishedPort {
+            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+            host_port,
+            container_port,
+            protocol: Protocol::Tcp,
+        };
+        for (request, removed, left) in [
+            ("8080:80", port(None, 8080, 80), ""),
+            ("8080:80", port(None, 8081, 80), "8080:80/tcp"),
+            ("8080:80/udp", port(None, 8080, 80), "8080:80/udp"),
+            ("8000-8002:80-82", port(None, 8001, 81), "8000:80/tcp 8002:82/tcp"),
+            ("8000-8002:80-82", port(None, 8001, 80), "8000-8002:80-82/tcp"),
+            ("8000-8002:80", port(None, 8001, 80), ""),
+            ("80-81", port(None, 40000, 80), "81/tcp"),
+            ("80", port(Some("127.0.0.1"), 40000, 80), ""),
+            (
+                "127.0.0.1:8080:80",
+                port(Some("127.0.0.2"), 8080, 80),
+                "127.0.0.1:8080:80/tcp",
+            ),
+        ] {
+            let request: PortRequest = request.parse().unwrap();
+            let got: Vec<String> = request.without(&[removed]).iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), left, "{request} without {removed}");
+        }
     }
 
     #[test]

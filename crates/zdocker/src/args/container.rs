@@ -1,18 +1,32 @@
-//! `run`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
+//! `run`, `create`, `start`, `restart`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
-use zdocker_engine::containers::spec::Mount;
+use zdocker_engine::containers::spec::{ExtraHost, Mount};
 use zdocker_engine::signals::Signal;
+use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::names::MacAddress;
 use zdocker_net::ports::{ContainerPorts, PortRequest};
 
-/// As with Docker, `-h` is the host name here.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct RunArgs {
+    /// Do not wait for the container; print its identifier
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Print the steps that make the container's network, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) container: CreateArgs,
+}
+
+/// What a new container is to be. As with Docker, `-h` is the host name here.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct CreateArgs {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
@@ -22,9 +36,6 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// Do not wait for the container; print its identifier
-    #[arg(short, long)]
-    pub(crate) detach: bool,
     /// Remove the container when it ends
     #[arg(long)]
     pub(crate) rm: bool,
@@ -47,8 +58,14 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "SOURCE:DESTINATION[:ro]", value_parser = Mount::parse)]
     pub(crate) volume: Vec<Mount>,
     /// Network to plug into, host, none, or container:NAME; may be given several times
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    pub(crate) network: Vec<String>,
+    #[arg(long, visible_alias = "net", value_name = "NETWORK|name=NETWORK,ip=..,alias=..")]
+    pub(crate) network: Vec<NetworkChoice>,
+    /// Name on the first network, beside the container's own
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
+    /// Line of /etc/hosts
+    #[arg(long, value_name = "NAME:IP")]
+    pub(crate) add_host: Vec<ExtraHost>,
     /// IPv4 address
     #[arg(long)]
     pub(crate) ip: Option<Ipv4Addr>,
@@ -76,12 +93,21 @@ pub(crate) struct RunArgs {
     /// OCI runtime to use in place of the embedded one, for example runc
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) runtime: Option<PathBuf>,
-    /// Print the steps that make the container's network, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Attach to the container's output, and wait for it
+    #[arg(short, long)]
+    pub(crate) attach: bool,
+    /// Attach to its standard input as well
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
 }
 
 #[derive(Debug, Args)]

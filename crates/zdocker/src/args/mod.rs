@@ -9,9 +9,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use container::{ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, RunArgs, StopArgs};
+pub(crate) use container::{
+    CreateArgs as CreateContainerArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, RunArgs, StartArgs, StopArgs,
+};
 pub(crate) use network::{
-    CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs, RemoveArgs,
+    ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs,
+    RemoveArgs,
 };
 pub(crate) use publish::{PortArgs, UpdateArgs};
 pub(crate) use spelling::normalise;
@@ -76,6 +79,12 @@ pub(crate) enum Command {
     Network(NetworkCommand),
     /// Run a command in a new container
     Run(Box<RunArgs>),
+    /// Make a container, to be started later
+    Create(Box<CreateContainerArgs>),
+    /// Start containers that do not run
+    Start(StartArgs),
+    /// Stop containers and start them again
+    Restart(StopArgs),
     /// List containers
     Ps(PsArgs),
     /// Stop running containers

@@ -1,6 +1,10 @@
 //! `network ...`
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use zdocker_net::names::MacAddress;
 
 use super::spelling::key_value;
 
@@ -13,6 +17,10 @@ pub(crate) enum NetworkCommand {
     Ls(LsArgs),
     /// Show networks in detail, as JSON
     Inspect(InspectArgs),
+    /// Plug a container into a network
+    Connect(ConnectArgs),
+    /// Unplug a container from a network
+    Disconnect(DisconnectArgs),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(RemoveArgs),
@@ -27,12 +35,18 @@ pub(crate) struct CreateArgs {
     /// bridge, host or none
     #[arg(short, long, default_value = "bridge")]
     pub(crate) driver: String,
-    /// Subnet, one of each family; host bits name the gateway (192.168.10.1/24). Without it a free one is found
+    /// Subnet; host bits name the gateway (192.168.10.1/24). Without it a free one is found
     #[arg(long, value_name = "CIDR")]
     pub(crate) subnet: Vec<String>,
     /// The host's address in the subnet; by default the first usable one
     #[arg(long, value_name = "IP")]
     pub(crate) gateway: Vec<String>,
+    /// Part of a subnet that addresses are handed out from
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) ip_range: Vec<String>,
+    /// Address of a subnet that is never handed out
+    #[arg(long, value_name = "NAME=IP", value_parser = key_value)]
+    pub(crate) aux_address: Vec<(String, String)>,
     /// Whether the network has an IPv4 subnet although none is given
     #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1,
           require_equals = true, action = ArgAction::Set)]
@@ -44,9 +58,34 @@ pub(crate) struct CreateArgs {
     /// No way out, and none in
     #[arg(long)]
     pub(crate) internal: bool,
-    /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL, or Docker's long names of them
+    /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL, gateway_mode_ipv4=nat|nat-unprotected|routed|isolated,
+    /// icc=BOOL, isolation=none|normal|strict and more, or Docker's long names of them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) opt: Vec<(String, String)>,
+    /// Route that every container gets, by a neighbour or directly on the network
+    #[arg(long, value_name = "CIDR[,IP][,METRIC]")]
+    pub(crate) route: Vec<String>,
+    /// Who manages the addresses: default
+    #[arg(long, value_name = "DRIVER", default_value = "default")]
+    pub(crate) ipam_driver: String,
+    /// Option of the address management; kept and shown
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) ipam_opt: Vec<(String, String)>,
+    /// Kept and shown: containers may be on every network anyway
+    #[arg(long)]
+    pub(crate) attachable: bool,
+    /// How far the network reaches: local
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// For the services of a swarm, so always refused
+    #[arg(long)]
+    pub(crate) ingress: bool,
+    /// A configuration for other networks; containers cannot be on it
+    #[arg(long)]
+    pub(crate) config_only: bool,
+    /// The network whose configuration is taken
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) config_from: Option<String>,
     /// Metadata
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) label: Vec<(String, String)>,
@@ -78,6 +117,45 @@ pub(crate) struct LsArgs {
 pub(crate) struct InspectArgs {
     #[arg(required = true, value_name = "NETWORK")]
     pub(crate) networks: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// IPv4 address
+    #[arg(long)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// IPv6 address
+    #[arg(long)]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// Name on this network, beside the container's own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
+    /// Ethernet address
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<MacAddress>,
+    /// Of a container's networks the one with the highest gives the default route
+    #[arg(long, value_name = "NUMBER", default_value = "0", allow_negative_numbers = true)]
+    pub(crate) gw_priority: i32,
+    /// com.docker.network.endpoint.ifname=NAME, com.docker.network.endpoint.sysctls=KEY=VALUE,..
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) driver_opt: Vec<(String, String)>,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    pub(crate) network: String,
+    pub(crate) container: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DisconnectArgs {
+    /// A container that is gone, or not on the network, is no error
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    pub(crate) network: String,
+    pub(crate) container: String,
 }
 
 #[derive(Debug, Args)]

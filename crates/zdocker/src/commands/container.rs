@@ -1,19 +1,20 @@
 //! `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
 
 use std::io;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use zdocker_engine::Engine;
-use zdocker_engine::containers::ContainerView;
 use zdocker_engine::containers::spec::RootfsSource;
+use zdocker_engine::containers::{ContainerView, RunRequest};
 use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
 use zdocker_host::store::ContainerState;
 
 use super::for_each;
-use crate::args::{ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs};
+use crate::args::{CreateContainerArgs as CreateArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs};
 use crate::output::{ports, say, table, time};
 
 /// Characters of a command that `ps` shows.
@@ -33,6 +34,39 @@ pub(super) fn environment(given: Vec<String>) -> Vec<String> {
         .into_iter()
         .filter_map(|text| if text.contains('=') { Some(text) } else { own(&text) })
         .collect()
+}
+
+/// The container that was asked for.
+pub(super) fn request(args: CreateArgs) -> RunRequest {
+    let addresses = [args.ip.map(IpAddr::V4), args.ip6.map(IpAddr::V6)];
+    RunRequest {
+        name: args.name,
+        hostname: args.hostname,
+        args: args.command,
+        env: environment(args.env),
+        cwd: args.workdir,
+        user: args.user,
+        mounts: args.volume,
+        tty: args.tty,
+        interactive: args.interactive,
+        auto_remove: args.rm,
+        rootfs: args.rootfs,
+        runtime: args.runtime,
+        dns: args.dns,
+        extra_hosts: args.add_host,
+        networks: args.network,
+        addresses: addresses.into_iter().flatten().collect(),
+        mac: args.mac_address,
+        aliases: args.network_alias,
+        ports: args.publish,
+        exposed: args.expose,
+        publish_all: args.publish_all,
+    }
+}
+
+pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> {
+    say(engine.create_container(&request(args))?.as_str())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
@@ -85,6 +119,7 @@ fn status(view: &ContainerView) -> String {
     let record = &view.record;
     match record.state {
         ContainerState::Running => format!("Up {}", time::age(record.started.unwrap_or(record.created))),
+        ContainerState::Exited if record.started.is_none() => "Created".to_owned(),
         ContainerState::Exited => {
             let ended = time::age(record.finished.unwrap_or(record.created));
             format!("Exited ({}) {ended} ago", record.exit_status.unwrap_or_default())

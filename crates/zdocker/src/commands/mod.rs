@@ -21,6 +21,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Network(command) => network(global, command),
         Command::Run(args) => run::run(global, *args),
+        Command::Create(args) => container::create(&mut engine(global)?, *args),
+        Command::Start(args) => run::start(global, &args),
+        Command::Restart(args) => run::restart(global, &args),
         Command::Ps(args) => container::ps(&mut engine(global)?, &args),
         Command::Stop(args) => container::stop(&mut engine(global)?, &args),
         Command::Kill(args) => container::kill(&mut engine(global)?, &args),
@@ -44,6 +47,8 @@ fn network(global: &GlobalArgs, command: NetworkCommand) -> Result<ExitCode> {
         NetworkCommand::Create(args) => network::create(engine, args),
         NetworkCommand::Ls(args) => network::ls(engine, &args),
         NetworkCommand::Inspect(args) => network::inspect(engine, &args),
+        NetworkCommand::Connect(args) => network::connect(engine, args),
+        NetworkCommand::Disconnect(args) => network::disconnect(engine, &args),
         NetworkCommand::Rm(args) => network::rm(engine, &args),
         NetworkCommand::Prune(args) => network::prune(engine, &args),
         NetworkCommand::Ipam(args) => network::ipam(engine, &args),
@@ -72,7 +77,7 @@ fn engine(global: &GlobalArgs) -> Result<Engine> {
 
 /// Does `verb` for each of `names` and prints the name. One that fails is complained about and does not keep the others
 /// from being done.
-fn for_each(names: &[String], mut verb: impl FnMut(&str) -> Result<(), EngineError>) -> Result<ExitCode> {
+fn for_each<E: Into<anyhow::Error>>(names: &[String], mut verb: impl FnMut(&str) -> Result<(), E>) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for name in names {
         match verb(name) {

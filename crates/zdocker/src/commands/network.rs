@@ -1,17 +1,22 @@
 //! `network ...`
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use zdocker_engine::networks::{NetworkView, PoolView};
 use zdocker_engine::{Engine, EngineError};
+use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
+use zdocker_net::model::{EndpointSettings, Pool};
 use zdocker_net::op::Op;
 use zdocker_net::spec::NetworkRequest;
 
 use super::for_each;
-use crate::args::{CreateArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, RemoveArgs};
+use crate::args::{
+    ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, RemoveArgs,
+};
 use crate::output::{self, inspect, say, table, time};
 
 pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> {
@@ -20,10 +25,20 @@ pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> 
         driver: Some(args.driver),
         subnets: args.subnet,
         gateways: args.gateway,
+        ranges: args.ip_range,
+        reserved: args.aux_address,
         ipv4: args.ipv4,
         ipv6: args.ipv6,
         internal: args.internal,
         options: args.opt,
+        routes: args.route,
+        ipam_driver: Some(args.ipam_driver),
+        ipam_options: args.ipam_opt,
+        attachable: args.attachable,
+        ingress: args.ingress,
+        scope: args.scope,
+        config_only: args.config_only,
+        config_from: args.config_from,
         labels: args.label,
     };
     if args.dry_run {
@@ -121,6 +136,35 @@ pub(super) fn inspect(engine: &mut Engine, args: &InspectArgs) -> Result<ExitCod
     Ok(code)
 }
 
+pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode> {
+    let addresses = [args.ip.map(IpAddr::V4), args.ip6.map(IpAddr::V6)];
+    let endpoint = EndpointRequest {
+        addresses: addresses.into_iter().flatten().collect(),
+        mac: args.mac_address,
+        settings: EndpointSettings {
+            aliases: args.alias,
+            gateway_priority: args.gw_priority,
+            options: args.driver_opt.into_iter().collect(),
+            ..EndpointSettings::default()
+        },
+    };
+    let plan = engine.connect(&args.network, &args.container, &endpoint, args.dry_run)?;
+    if args.dry_run {
+        print_plan(&plan)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn disconnect(engine: &mut Engine, args: &DisconnectArgs) -> Result<ExitCode> {
+    match engine.disconnect(&args.network, &args.container, args.dry_run) {
+        Ok(plan) if args.dry_run => print_plan(&plan)?,
+        Ok(_) => {}
+        Err(EngineError::NoSuchContainer(_) | EngineError::NotConnected { .. }) if args.force => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
     if args.dry_run {
         for name in &args.networks {
@@ -161,6 +205,15 @@ pub(super) fn ipam(engine: &mut Engine, args: &IpamArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whom an address is kept for that no endpoint holds.
+fn unleased(pool: &Pool, address: IpAddr) -> String {
+    let mut reserved = pool.reserved.iter();
+    match reserved.find(|(_, reserved)| **reserved == address) {
+        Some((name, _)) => format!("(reserved for {name})"),
+        None => "(gateway)".to_owned(),
+    }
+}
+
 fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
     let usable = ipam::usable(&pool.subnet);
     // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
@@ -173,7 +226,7 @@ fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
     ))?;
     let rows = usage.leases.iter().map(|lease| {
         let holder = match &lease.holder {
-            None => "(gateway)".to_owned(),
+            None => unleased(pool, lease.address),
             Some(endpoint) => holders
                 .get(endpoint)
                 .cloned()

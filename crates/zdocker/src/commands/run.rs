@@ -1,87 +1,104 @@
-//! `run`, and the shim that it starts.
+//! `run`, `start`, `restart`, and the shim that it starts.
 
 use std::io::IsTerminal;
-use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use zdocker_engine::containers::{Launch, RunRequest, Started};
+use zdocker_engine::containers::{Launch, Started};
 use zdocker_engine::sealed;
 use zdocker_engine::shim::attach::AttachEnd;
 use zdocker_engine::shim::protocol::Streams;
 use zdocker_engine::shim::{self, Outcome};
 use zdocker_engine::signals::ProcessRef;
 use zdocker_engine::terminal::WindowSize;
-use zdocker_net::attach::AttachRequest;
 
 use super::network::print_plan;
-use super::{container, engine};
-use crate::args::{GlobalArgs, RunArgs, ShimArgs};
+use super::{container, engine, for_each};
+use crate::args::{GlobalArgs, RunArgs, ShimArgs, StartArgs, StopArgs};
 use crate::output;
 
 pub(super) fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode> {
-    let dry_run = args.dry_run;
-    let request = request(args)?;
+    let RunArgs {
+        detach,
+        dry_run,
+        container,
+    } = args;
+    if container.tty && container.interactive && !detach && !dry_run && !std::io::stdin().is_terminal() {
+        bail!("the input device is not a TTY; leave -t out");
+    }
+    let request = container::request(container);
     let mut engine = engine(global)?;
     if dry_run {
         print_plan(&engine.plan_run(&request)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let streams = Streams {
-        stdin: request.interactive,
-        stdout: true,
-        stderr: true,
-    };
-    let launch = Launch {
-        shim: shim_command(global)?,
-        streams: (!request.detach).then_some(streams),
-        window: if request.tty { WindowSize::of_caller() } else { None },
-    };
-    let Started { id, attachment } = engine.run(&request, launch)?;
+    let launch = launch(global, (!detach).then(|| streams(request.interactive)))?;
+    let started = engine.run(&request, launch)?;
     // The records are of no more use here, and a foreground container may run for long.
     drop(engine);
+    if detach {
+        output::say(started.id.as_str())?;
+    }
+    follow(started)
+}
+
+pub(super) fn start(global: &GlobalArgs, args: &StartArgs) -> Result<ExitCode> {
+    let mut engine = engine(global)?;
+    if !args.attach && !args.interactive {
+        return for_each(&args.containers, |name| {
+            engine.start_container(name, launch(global, None)?)?;
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+    let [name] = &args.containers[..] else {
+        bail!("one container at a time can be attached to; start the others without -a and -i");
+    };
+    let launch = launch(global, Some(streams(args.interactive)))?;
+    let started = engine.start_container(name, launch)?;
+    drop(engine);
+    started.map_or(Ok(ExitCode::SUCCESS), follow)
+}
+
+pub(super) fn restart(global: &GlobalArgs, args: &StopArgs) -> Result<ExitCode> {
+    let mut engine = engine(global)?;
+    let grace = Duration::from_secs(args.time);
+    for_each(&args.containers, |name| {
+        engine.stop(name, args.signal, grace)?;
+        engine.start_container(name, launch(global, None)?)?;
+        Ok::<_, anyhow::Error>(())
+    })
+}
+
+/// What is attached to.
+fn streams(stdin: bool) -> Streams {
+    Streams {
+        stdin,
+        stdout: true,
+        stderr: true,
+    }
+}
+
+fn launch(global: &GlobalArgs, streams: Option<Streams>) -> Result<Launch> {
+    Ok(Launch {
+        shim: shim_command(global)?,
+        streams,
+        window: WindowSize::of_caller(),
+    })
+}
+
+/// Passes the streams of a container on, if they are attached to, until it ends.
+fn follow(Started { tty, attachment, .. }: Started) -> Result<ExitCode> {
     let Some(attachment) = attachment else {
-        output::say(id.as_str())?;
         return Ok(ExitCode::SUCCESS);
     };
-    match attachment.relay(request.tty)? {
+    match attachment.relay(tty)? {
         AttachEnd::Exited(status) => Ok(container::exit_code(status.code)),
         AttachEnd::Detached => Ok(ExitCode::SUCCESS),
         // As a shell has it for a command that a signal ended.
         AttachEnd::Interrupted(signal) => Ok(container::exit_code(128 + signal)),
     }
-}
-
-fn request(args: RunArgs) -> Result<RunRequest> {
-    if args.tty && args.interactive && !args.detach && !args.dry_run && !std::io::stdin().is_terminal() {
-        bail!("the input device is not a TTY; leave -t out");
-    }
-    let addresses = [args.ip.map(IpAddr::V4), args.ip6.map(IpAddr::V6)];
-    Ok(RunRequest {
-        name: args.name,
-        hostname: args.hostname,
-        args: args.command,
-        env: container::environment(args.env),
-        cwd: args.workdir,
-        user: args.user,
-        mounts: args.volume,
-        tty: args.tty,
-        interactive: args.interactive,
-        detach: args.detach,
-        auto_remove: args.rm,
-        rootfs: args.rootfs,
-        runtime: args.runtime,
-        dns: args.dns,
-        networks: args.network,
-        attach: AttachRequest {
-            addresses: addresses.into_iter().flatten().collect(),
-            mac: args.mac_address,
-            ports: args.publish,
-        },
-        exposed: args.expose,
-        publish_all: args.publish_all,
-    })
 }
 
 /// This very program as a shim, with our own roots. The container's identifier is added by whoever starts it.

@@ -6,61 +6,8 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, skipped, until};
-
-/// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
-pub(crate) const KERNEL: &str =
-    "sendto,sendmsg,mount,umount2,unshare,setns,clone,clone3,fork,vfork,mkdir,unlink,rename";
-/// System calls by which a command changes its records.
-pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
-
-/// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
-pub(crate) fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
-    let inject = format!("inject={calls}:signal=KILL:when={number}");
-    let trace = format!("trace={calls}");
-    let mut words = vec![
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-        env!("CARGO_BIN_EXE_zdocker"),
-    ];
-    words.extend(args.split_whitespace());
-    host.program("strace", &words)
-}
-
-pub(crate) fn has_strace(host: &Host) -> bool {
-    let there = host.program("sh", &["-c", "command -v strace"]).status == 0;
-    if !there {
-        skipped("strace is not installed");
-    }
-    there
-}
-
-/// Kills `command` at its first, second, ... call of `calls`, until none is left; after each, `tidy` must succeed and
-/// bring the host back to what it was, and the command itself must then do its work.
-fn killed_at_each(host: &Host, calls: &str, stride: usize, command: &str, tidy: impl Fn(), undo: &str) {
-    let before = Snapshot::take(host);
-    let mut kills = 0;
-    for number in (1..).step_by(stride) {
-        let output = killed_at(host, calls, number, command);
-        tidy();
-        before.assert_same(host);
-        if output.status == 0 {
-            break;
-        }
-        assert!(number < 500, "the command never gets to its end: {output:?}");
-        kills += 1;
-    }
-    assert!(kills >= 3, "{command} was killed {kills} times only");
-    host.z(command).ok();
-    host.z(undo).ok();
-    before.assert_same(host);
-}
+use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at_each};
+use crate::harness::{HOST_V4, Host, Proto, Server, Snapshot, ip, reaches, until};
 
 #[test]
 fn network_create_killed_is_tidied_by_the_next_command() {
@@ -75,7 +22,7 @@ fn network_create_killed_is_tidied_by_the_next_command() {
         assert!([0, 1].contains(&removed.status), "{removed:?}");
     };
     let create = "network create --subnet 10.1.0.0/24 --subnet fd00:1::/64 n";
-    killed_at_each(&host, KERNEL, 1, create, tidy, "network rm n");
+    killed_at_each(&host, (KERNEL, 1), || {}, create, tidy);
 }
 
 #[test]
@@ -92,11 +39,10 @@ fn network_create_killed_is_tidied_by_repair() {
     };
     killed_at_each(
         &host,
-        RECORDS,
-        3,
+        (RECORDS, 3),
+        || {},
         "network create --subnet 10.1.0.0/24 n",
         tidy,
-        "network rm n",
     );
 }
 
@@ -106,22 +52,64 @@ fn network_rm_killed_can_be_repeated() {
     if !has_strace(&host) {
         return;
     }
-    let before = {
-        host.z("network create other").ok();
-        Snapshot::take(&host)
-    };
-    let mut kills = 0;
-    for number in 1..500 {
-        host.z("network create --subnet 10.1.0.0/24 n").ok();
-        let output = killed_at(&host, KERNEL, number, "network rm n");
-        host.z("network rm n");
-        before.assert_same(&host);
-        if output.status == 0 {
-            break;
-        }
-        kills += 1;
+    host.z("network create other").ok();
+    let create = || drop(host.z("network create --subnet 10.1.0.0/24 n").ok());
+    let again = || drop(host.z("network rm n"));
+    killed_at_each(&host, (KERNEL, 1), create, "network rm n", again);
+}
+
+#[test]
+fn connect_killed_is_tidied_by_repair() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
     }
-    assert!(kills >= 2, "network rm was killed {kills} times only");
+    host.z("network create --subnet 10.1.0.0/24 --subnet fd00:1::/64 n")
+        .ok();
+    host.z("network create --subnet 10.2.0.0/24 --subnet fd00:2::/64 m")
+        .ok();
+    let a = host.run("a", "--net n -p 8080:80");
+    let b = host.run("b", "--net m");
+    let (servers, ways) = (Server::start(&a.net, "a", 80), || {
+        a.net.ip_json(&["route", "show", "table", "all"])
+    });
+    // The first time leaves a table for its answers, which stays.
+    host.z("network connect m a").ok();
+    host.z("network disconnect m a").ok();
+    let before = ways();
+    let tidy = || {
+        host.z("system check --repair").ok();
+        host.z("network disconnect -f m a").ok();
+        assert_eq!(ways(), before);
+        assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "a");
+        let names = host.zdocker(&["exec", "b", "busybox", "cat", "/etc/hosts"]).ok();
+        assert!(!names.text().contains("\ta "), "{}", names.text());
+    };
+    let connect = "network connect --ip 10.2.0.9 --gw-priority 1 m a";
+    killed_at_each(&host, (KERNEL, 2), || {}, connect, tidy);
+    killed_at_each(&host, (RECORDS, 4), || {}, connect, tidy);
+    let connected = || drop(host.z(connect).ok());
+    killed_at_each(&host, (KERNEL, 2), connected, "network disconnect m a", tidy);
+    killed_at_each(&host, (RECORDS, 4), connected, "network disconnect m a", tidy);
+    drop((servers, b));
+}
+
+#[test]
+fn start_killed_leaves_a_container_that_can_be_started() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    host.z("create --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true")
+        .ok();
+    host.z("start -a c").ok();
+    let tidy = || {
+        host.z("system check --repair").ok();
+        host.z("stop -t 0 c").ok();
+    };
+    killed_at_each(&host, (KERNEL, 2), || {}, "start c", tidy);
+    killed_at_each(&host, (RECORDS, 4), || {}, "start c", tidy);
 }
 
 const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true";
@@ -137,7 +125,7 @@ fn run_killed_is_tidied_by_rm() {
         let removed = host.z("rm -f c");
         assert!([0, 1].contains(&removed.status), "{removed:?}");
     };
-    killed_at_each(&host, KERNEL, 2, RUN, tidy, "rm -f c");
+    killed_at_each(&host, (KERNEL, 2), || {}, RUN, tidy);
 }
 
 #[test]
@@ -152,7 +140,7 @@ fn run_killed_is_tidied_by_repair() {
         host.z("rm -f c");
         host.z("system check").ok();
     };
-    killed_at_each(&host, RECORDS, 4, RUN, tidy, "rm -f c");
+    killed_at_each(&host, (RECORDS, 4), || {}, RUN, tidy);
 }
 
 /// Stops `zdocker ARGS` at its `number`th system call of those in `calls`, and then kills it together with whatever it

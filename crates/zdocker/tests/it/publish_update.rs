@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use crate::crash::{KERNEL, RECORDS, has_strace, killed_at};
+use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at};
 use crate::harness::{
     Container, HOST_V4, HOST_V6, Host, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, Snapshot, UdpFlow, does_not_reach, ip,
     reaches, until,

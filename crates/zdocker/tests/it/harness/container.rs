@@ -50,7 +50,17 @@ impl Host {
         let output = self.zdocker(&args).ok();
         let id = output.text().to_owned();
         assert!(is_id(&id), "run -d prints the container's id, not {id:?}");
-        let pid = Host::process_with(&mark);
+        self.container_with(&mark, id)
+    }
+
+    /// A container that [`Host::run`] has started and that was started again since.
+    pub(crate) fn container(&self, name: &str) -> Container {
+        let mark = format!("ZDOCKER_TEST_CONTAINER={}/{name}", self.run_root().display());
+        self.container_with(&mark, name.to_owned())
+    }
+
+    fn container_with(&self, mark: &str, id: String) -> Container {
+        let pid = Host::process_with(mark);
         Container {
             id,
             net: NetNs::open(&format!("/proc/{pid}/ns/net")),

@@ -3,6 +3,7 @@
 mod command;
 mod container;
 mod host;
+pub(crate) mod kill;
 mod netns;
 mod outside;
 mod pty;

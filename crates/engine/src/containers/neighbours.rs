@@ -1,0 +1,175 @@
+//! `/etc/hosts` of containers: each lists its neighbours on its networks by their names and aliases, and follows changes.
+//!
+//! A container reads the records with its own file locked; whoever comes later is in the records before it adds itself to
+//! the files of its neighbours. So nobody is missed, whoever is first.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use zdocker_host::store::Records;
+use zdocker_net::model::{Endpoint, Network};
+use zdocker_net::names::Id;
+
+use super::spec::{ContainerSpec, NamespaceChoice};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::etc_files::{self, HostsFile, HostsLine};
+
+impl Engine {
+    /// Writes a container's own file, and adds it to those of its neighbours.
+    pub(super) fn write_hosts(
+        &mut self,
+        spec: &ContainerSpec,
+        endpoints: &[(Network, Endpoint)],
+    ) -> Result<(), EngineError> {
+        let file = self.container_paths(&spec.id).etc_file("hosts");
+        let failed = |path| EngineError::io("write", path);
+        let mut hosts = HostsFile::create(&file).map_err(failed(file.clone()))?;
+        let mut lines: Vec<HostsLine> = spec
+            .extra_hosts
+            .iter()
+            .map(|extra| HostsLine::new(extra.address, [extra.name.as_str()]))
+            .collect();
+        let own = self.store.read(|records| {
+            let own = match &spec.namespace {
+                NamespaceChoice::Container(other) => endpoints_of(records, other)?,
+                _ => endpoints.iter().map(|(_, endpoint)| endpoint.clone()).collect(),
+            };
+            for endpoint in &own {
+                lines.extend(neighbours(records, &endpoint.network, &endpoint.container)?.lines);
+            }
+            Ok::<_, EngineError>(own)
+        })?;
+        let names = [spec.hostname.as_str(), spec.name.as_str()];
+        let own = own.iter().flat_map(|endpoint| own_lines(endpoint, &names));
+        hosts.set(&etc_files::hosts(own.chain(lines))).map_err(failed(file))?;
+        drop(hosts);
+        self.announce(&spec.name, endpoints)
+    }
+
+    /// Adds endpoints of a container to the files of its neighbours.
+    pub(super) fn announce(&mut self, name: &str, endpoints: &[(Network, Endpoint)]) -> Result<(), EngineError> {
+        for (network, endpoint) in endpoints {
+            let lines = lines(endpoint, name);
+            self.edit_hosts(&network.id, &endpoint.container, |file| file.add(&lines))?;
+        }
+        Ok(())
+    }
+
+    /// Takes endpoints of a container out of the files of its neighbours.
+    pub(super) fn withdraw(&mut self, endpoints: &[(Network, Endpoint)]) -> Result<(), EngineError> {
+        for (network, endpoint) in endpoints {
+            let addresses = addresses(endpoint);
+            self.edit_hosts(&network.id, &endpoint.container, |file| file.remove(&addresses))?;
+        }
+        Ok(())
+    }
+
+    /// Tells a container that runs what it gained by one more endpoint: its own names there, and its neighbours'.
+    pub(super) fn greet(&mut self, spec: &ContainerSpec, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let Some(mut file) = self.hosts_file(&spec.id)? else {
+            return Ok(());
+        };
+        let met = self
+            .store
+            .read(|records| neighbours(records, &endpoint.network, &endpoint.container))?;
+        let mut lines: Vec<HostsLine> = own_lines(endpoint, &[&spec.hostname, &spec.name]).collect();
+        lines.extend(met.lines);
+        self.edited(&spec.id, file.add(&lines))
+    }
+
+    /// The opposite, for a network that the container is no longer on.
+    pub(super) fn leave(&mut self, container: &Id, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let Some(mut file) = self.hosts_file(container.as_str())? else {
+            return Ok(());
+        };
+        let met = self
+            .store
+            .read(|records| neighbours(records, &endpoint.network, container))?;
+        let mut gone = addresses(endpoint);
+        gone.extend(met.lines.iter().map(HostsLine::address));
+        self.edited(container.as_str(), file.remove(&gone))
+    }
+
+    fn edit_hosts(
+        &mut self,
+        network: &Id,
+        container: &Id,
+        edit: impl Fn(&mut HostsFile) -> std::io::Result<()>,
+    ) -> Result<(), EngineError> {
+        let met = self.store.read(|records| neighbours(records, network, container))?;
+        for neighbour in met.containers {
+            if let Some(mut file) = self.hosts_file(neighbour.as_str())? {
+                self.edited(neighbour.as_str(), edit(&mut file))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of a container; `None` while it has none.
+    fn hosts_file(&self, container: &str) -> Result<Option<HostsFile>, EngineError> {
+        let path = self.container_paths(container).etc_file("hosts");
+        HostsFile::open(&path).map_err(EngineError::io("open", path))
+    }
+
+    fn edited(&self, container: &str, result: std::io::Result<()>) -> Result<(), EngineError> {
+        let path = self.container_paths(container).etc_file("hosts");
+        result.map_err(EngineError::io("write", path))
+    }
+}
+
+/// Who else is on a network.
+struct Neighbours {
+    containers: BTreeSet<Id>,
+    lines: Vec<HostsLine>,
+}
+
+fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Neighbours, EngineError> {
+    let mut met = Neighbours {
+        containers: BTreeSet::new(),
+        lines: Vec::new(),
+    };
+    for (record, name) in records.named_endpoints_of_network(network)? {
+        if record.endpoint.container == *container {
+            continue;
+        }
+        met.lines.extend(lines(&record.endpoint, &name));
+        met.containers.insert(record.endpoint.container);
+    }
+    Ok(met)
+}
+
+fn endpoints_of(records: &Records, container: &Id) -> Result<Vec<Endpoint>, EngineError> {
+    let endpoints = records.endpoints_of_container(container)?.into_iter();
+    Ok(endpoints.map(|record| record.endpoint).collect())
+}
+
+/// How neighbours know an endpoint: its container's name, its aliases, and the start of its container's identifier.
+fn lines(endpoint: &Endpoint, name: &str) -> Vec<HostsLine> {
+    let names = std::iter::once(name)
+        .chain(endpoint.settings.aliases.iter().map(String::as_str))
+        .chain([endpoint.container.short()]);
+    addresses(endpoint)
+        .into_iter()
+        .map(|address| HostsLine::new(address, names.clone()))
+        .collect()
+}
+
+/// How a container knows its own endpoint.
+fn own_lines(endpoint: &Endpoint, names: &[&str]) -> impl Iterator<Item = HostsLine> {
+    let names: Vec<&str> = names
+        .iter()
+        .copied()
+        .chain(endpoint.settings.aliases.iter().map(String::as_str))
+        .collect();
+    let line = move |address| HostsLine::new(address, names.iter().copied());
+    addresses(endpoint)
+        .into_iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
+    endpoint.addresses.iter().map(|own| own.address).collect()
+}
