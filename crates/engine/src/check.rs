@@ -37,6 +37,11 @@ impl Engine {
                 .iter()
                 .map(|(network, missing)| describe(network, missing)),
         );
+        for id in self.half_changed_containers()? {
+            let container = self.store.read(|records| records.container(&id))?;
+            let name = container.map_or_else(|| id.short().to_owned(), |record| record.name.to_string());
+            findings.push(format!("published ports of container {name} are half changed"));
+        }
         for (network, endpoint, astray) in self.astray_endpoints()? {
             let container = self.store.read(|records| records.container(&endpoint.container))?;
             let name = container.map_or_else(|| endpoint.container.to_string(), |record| record.name.to_string());
@@ -84,6 +89,8 @@ impl Engine {
             let path = self.namespaces_dir().join(&id);
             netns::delete(&path).map_err(|error| EngineError::io("remove", path)(io::Error::other(error)))?;
         }
+        // Now that all interfaces are where they should be.
+        self.settle_ports()?;
         Ok(findings)
     }
 

@@ -67,6 +67,12 @@ pub enum EngineError {
     PortTaken { port: String, holder: String },
     #[error("no free port of this host was found for {0}")]
     NoFreePort(String),
+    #[error("container {name:?} publishes no port {port}; zdocker port {name} shows what it does")]
+    NotPublished { name: String, port: String },
+    #[error(
+        "container {0:?} has no network that ports could be published through; that takes a bridge network that is not internal"
+    )]
+    NoWayIn(String),
     #[error("container {name:?} is being created or taken down by process {pid}; try again when it is done")]
     BusyContainer { name: String, pid: i32 },
     #[error("container {container:?} is not on network {network:?}")]
@@ -132,6 +138,8 @@ pub enum EngineError {
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
+    Sysctl(#[from] zdocker_host::sysctl::SysctlError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -186,7 +194,10 @@ impl EngineError {
     pub(crate) fn is_of_a_holder(&self) -> bool {
         matches!(
             self,
-            EngineError::NameTaken { .. } | EngineError::PortTaken { .. } | EngineError::Address(_)
+            EngineError::NameTaken { .. }
+                | EngineError::PortTaken { .. }
+                | EngineError::NoFreePort(_)
+                | EngineError::Address(_)
         )
     }
 

@@ -47,7 +47,7 @@ impl fmt::Display for Table {
 pub enum Element {
     /// A published port at every address of the host of the family of `to` (maps `pub4any`, `pub6any`).
     PublishAny {
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -58,7 +58,7 @@ pub enum Element {
     PublishAt {
         /// The host's address.
         address: IpAddr,
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -297,9 +297,11 @@ pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint, ports: &[Pub
     elements
 }
 
-/// Those of the ports that lead to `address` of the container.
+/// Those of the ports that lead to `address` of the container. From `::1` the kernel leads nothing on: a relay does.
 fn ports_at(ports: &[PublishedPort], address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
-    ports.iter().filter(move |port| port.serves(Family::of(address)))
+    ports
+        .iter()
+        .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6())
 }
 
 fn publish_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> impl Iterator<Item = Element> {

@@ -13,6 +13,7 @@ pub mod op;
 pub mod plan;
 pub mod pools;
 pub mod ports;
+pub mod publish;
 pub mod seen;
 pub mod shaping;
 pub mod spec;

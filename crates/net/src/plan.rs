@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use std::collections::HashSet;
+
 use crate::firewall::{Element, endpoint_elements, network_elements};
 use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
 use crate::names::InterfaceName;
@@ -130,7 +132,7 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
     ops.extend(plug(network, bridge, endpoint, namespace));
-    ops.extend(forget_udp_flows(endpoint));
+    ops.extend(forget_udp_flows(&endpoint.ports));
     ops
 }
 
@@ -193,7 +195,7 @@ fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) 
 
 /// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
 /// published of itself.
-fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
+pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
     !endpoint.ports.is_empty() && !network.settings.no_hairpin
 }
 
@@ -202,7 +204,7 @@ fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 /// sends is in no such namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
-    ops.extend(forget_udp_flows(endpoint));
+    ops.extend(forget_udp_flows(&endpoint.ports));
     if let Some(namespace) = stays {
         ops.push(Op::DeleteLink {
             name: endpoint.host_interface.clone(),
@@ -236,8 +238,7 @@ pub fn change(network: &Network, before: &Endpoint, after: &Endpoint, namespace:
 
 fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
     let (old, new) = (endpoint_elements(network, before), endpoint_elements(network, after));
-    let gone: Vec<Element> = old.iter().filter(|element| !new.contains(element)).cloned().collect();
-    let added: Vec<Element> = new.iter().filter(|element| !old.contains(element)).cloned().collect();
+    let (gone, added) = (without(&old, &new), without(&new, &old));
     let mut ops = Vec::new();
     if let Some(bridge) = &network.bridge
         && hairpin(network, before) != hairpin(network, after)
@@ -250,9 +251,16 @@ fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<O
     if !added.is_empty() {
         ops.push(Op::AddElements(added));
     }
-    ops.extend(forget_udp_flows(before).filter(|_| before.ports != after.ports));
-    ops.extend(forget_udp_flows(after).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(&before.ports).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(&after.ports).filter(|_| before.ports != after.ports));
     ops
+}
+
+/// Those of the elements that are none of the `others`.
+pub(crate) fn without(elements: &[Element], others: &[Element]) -> Vec<Element> {
+    let others: HashSet<&Element> = others.iter().collect();
+    let left = elements.iter().filter(|element| !others.contains(element));
+    left.cloned().collect()
 }
 
 /// Gives an endpoint that stays plugged in all its routes, some of which may be there, others not.
@@ -337,8 +345,8 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
     ways
 }
 
-fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
-    let udp = endpoint.ports.iter().filter(|port| port.protocol == Protocol::Udp);
+pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
+    let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
     let host_port = |port: &PublishedPort| HostPort {
         address: port.bound_address(),
         port: port.host_port,
@@ -350,7 +358,7 @@ fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
 }
 
 /// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
-fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+pub(crate) fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
     Op::JoinBridge {
         link: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),

@@ -52,8 +52,8 @@ fn published(request: crate::ports::PortRequest) -> PublishedPort {
     PublishedPort {
         host_ip: None,
         host_port: 8080,
-        container_port: request.container_port,
-        protocol: request.protocol,
+        container_port: request.container().first(),
+        protocol: request.protocol(),
     }
 }
 

@@ -114,6 +114,7 @@ impl Engine {
         let unsettled = self.store.read(|records| records.unsettled_containers())?;
         self.settle_containers(&unsettled);
         self.settle_endpoints()?;
+        self.settle_ports()?;
         self.settle_networks()
     }
 
@@ -177,7 +178,7 @@ impl Engine {
     /// Unplugs a container from all its networks and lets go of its namespace; then its addresses and ports are free.
     fn unplug(&mut self, record: &ContainerRecord) -> Result<(), EngineError> {
         let id = &record.id;
-        // Somebody may be connecting it to a network, or disconnecting it.
+        // Somebody may be connecting it to a network, disconnecting it, or publishing ports of it.
         let _lock = match record.state {
             ContainerState::Running => Some(self.lock_network_of(id)?),
             _ => None,

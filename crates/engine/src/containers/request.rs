@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::model::Bandwidth;
 use zdocker_net::names::{Id, MacAddress, Name};
-use zdocker_net::ports::PortRequest;
+use zdocker_net::ports::{ContainerPorts, PortRequest, publish_all};
 
 use super::names;
 use super::spec::{ContainerSpec, ExtraHost, Mount, NamespaceChoice, RootfsSource};
@@ -62,9 +62,22 @@ pub struct RunRequest {
     pub bandwidth: Bandwidth,
     /// What is published.
     pub ports: Vec<PortRequest>,
+    /// Ports that the container says it listens at.
+    pub exposed: Vec<ContainerPorts>,
+    /// Whether all of them are published.
+    pub publish_all: bool,
 }
 
 impl RunRequest {
+    /// What is published, with what is because all is.
+    fn all_ports(&self) -> Vec<PortRequest> {
+        let mut ports = self.ports.clone();
+        if self.publish_all {
+            ports.extend(publish_all(&self.exposed, &self.ports));
+        }
+        ports
+    }
+
     /// The networks, with what was said of the first one apart from them.
     fn choices(&self) -> Vec<NetworkChoice> {
         let mut choices = self.networks.clone();
@@ -149,7 +162,7 @@ pub(super) fn specify(
         },
         extra_hosts: request.extra_hosts.clone(),
         networks: choices,
-        ports: request.ports.clone(),
+        ports: request.all_ports(),
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))

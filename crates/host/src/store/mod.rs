@@ -28,7 +28,11 @@ pub use listing::{ListedContainer, ListedNetwork};
 pub use networks::NetworkRecord;
 
 /// The version of the schema, kept in SQLite's `user_version`. Each version has its step in [`MIGRATIONS`].
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2_start.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2_start.sql"),
+    include_str!("schema_3_unsettled_ports.sql"),
+];
 
 /// How long SQLite itself waits for another process. Writers queue at a file lock before, so this is met only while the
 /// write-ahead log is recovered after a crash.

@@ -229,11 +229,12 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
 
 fn published(text: &str) -> PublishedPort {
     let request: zdocker_net::ports::PortRequest = text.parse().unwrap();
+    let wanted = request.wanted().next().unwrap();
     PublishedPort {
-        host_ip: request.host_ip,
-        host_port: request.host_port.unwrap(),
-        container_port: request.container_port,
-        protocol: request.protocol,
+        host_ip: wanted.host_ip,
+        host_port: wanted.host_port.unwrap().first(),
+        container_port: wanted.container_port,
+        protocol: wanted.protocol,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::firewall::PORT_PREFIX;
 use crate::ipam;
 use crate::model::{Bandwidth, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
-use crate::ports::{PortRequest, PublishedPort};
+use crate::ports::{self, PortRequest, Protocol};
 use crate::subnet::Family;
 
 /// How the names of interfaces begin within containers, unless the network says otherwise.
@@ -290,13 +290,19 @@ pub fn needs_bridge(request: &EndpointRequest, ports: &[PortRequest], network: &
     Ok(())
 }
 
-fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
-    for (number, port) in ports.iter().enumerate() {
-        if let Some(twin) = ports[..number].iter().find_map(|other| same_port(port, other)) {
-            return Err(AttachError::PortTwice(format!("{}/{}", twin.host_port, twin.protocol)));
-        }
-        let Some(ip) = port.host_ip else { continue };
+/// Refuses ports that can never be reached at a container whose published ports lead to `publisher`.
+///
+/// # Errors
+/// [`AttachError`].
+pub fn check_ports(asked: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
+    if let Some((port, request)) = ports::first_conflict(asked) {
+        return Err(AttachError::PortTwice(format!("{port}/{}", request.protocol())));
+    }
+    for port in asked {
+        let Some(ip) = port.host_ip() else { continue };
         match ip {
+            // A relay leads on from there, also to IPv4.
+            IpAddr::V6(ip) if ip.is_loopback() && port.protocol() != Protocol::Sctp => continue,
             IpAddr::V6(ip) if ip.is_loopback() => return Err(AttachError::Unpublishable(ip.into(), "::1")),
             IpAddr::V6(ip) if ip.is_unicast_link_local() => {
                 return Err(AttachError::Unpublishable(ip.into(), "link-local addresses"));
@@ -309,20 +315,6 @@ fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// The host's port that both ask for at an address that both listen at.
-fn same_port(one: &PortRequest, other: &PortRequest) -> Option<PublishedPort> {
-    let published = |request: &PortRequest| {
-        request.host_port.map(|host_port| PublishedPort {
-            host_ip: request.host_ip,
-            host_port,
-            container_port: request.container_port,
-            protocol: request.protocol,
-        })
-    };
-    let (one, other) = (published(one)?, published(other)?);
-    one.conflicts_with(&other).then_some(one)
 }
 
 /// Refuses addresses that no endpoint on `network` can have.

@@ -8,7 +8,7 @@ use zdocker_engine::containers::spec::{ExtraHost, Mount};
 use zdocker_engine::signals::Signal;
 use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::names::MacAddress;
-use zdocker_net::ports::PortRequest;
+use zdocker_net::ports::{ContainerPorts, PortRequest};
 use zdocker_net::shaping::Rate;
 
 use super::spelling::filter;
@@ -90,9 +90,15 @@ pub(crate) struct CreateArgs {
     /// MAC address on the first network
     #[arg(long, value_name = "MAC")]
     pub(crate) mac_address: Option<MacAddress>,
-    /// Publish a port; without a host port a free one is picked
-    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
+    /// Publish ports, each also a range; without a host port, and of a range for one port, a free one is picked
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp|sctp]")]
     pub(crate) publish: Vec<PortRequest>,
+    /// Publish what --expose names at free ports
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Say that the container listens at these ports
+    #[arg(long, value_name = "PORT[-PORT][/tcp|udp|sctp]")]
+    pub(crate) expose: Vec<ContainerPorts>,
     /// Limit what the container receives on each of its networks: 10mbit are ten million bits a second, 10mbps bytes
     #[arg(long, value_name = "RATE")]
     pub(crate) bandwidth_in: Option<Rate>,

@@ -2,6 +2,7 @@
 
 mod container;
 mod network;
+mod publish;
 mod spelling;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use network::{
     ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, NetworkCommand, NetworkInspectArgs, PruneArgs,
     RemoveArgs,
 };
+pub(crate) use publish::{PortArgs, UpdateArgs};
 pub(crate) use spelling::normalise;
 
 use crate::output::inspect::InspectFormat;
@@ -103,6 +105,10 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Show containers and networks in detail, as JSON
     Inspect(InspectArgs),
+    /// Show where a container's ports are published
+    Port(PortArgs),
+    /// Change the published ports of a running container
+    Update(UpdateArgs),
     /// Look after this installation
     #[command(subcommand)]
     System(SystemCommand),

@@ -1,7 +1,7 @@
 //! `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,14 +13,13 @@ use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
 use zdocker_engine::{Engine, EngineError};
 use zdocker_host::store::ContainerState;
-use zdocker_net::model::{Bandwidth, Endpoint};
+use zdocker_net::model::Bandwidth;
 use zdocker_net::shaping::Rate;
-use zdocker_net::subnet::Family;
 
 use super::{for_each, list};
 use crate::args::{CreateContainerArgs as CreateArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs};
 use crate::output::list::List;
-use crate::output::{say, time};
+use crate::output::{ports, say, time};
 
 /// Characters of a command that `ps` shows.
 const COMMAND_WIDTH: usize = 20;
@@ -68,6 +67,8 @@ pub(super) fn request(args: CreateArgs) -> RunRequest {
             send: args.bandwidth_out.map(Rate::bits),
         },
         ports: args.publish,
+        exposed: args.expose,
+        publish_all: args.publish_all,
     }
 }
 
@@ -127,7 +128,7 @@ fn row(view: &ContainerView, whole: bool) -> Value {
         "RunningFor": format!("{} ago", time::age(record.created)),
         "Status": status(view),
         "State": docker_status(record),
-        "Ports": ports(&view.endpoints),
+        "Ports": ports::render(&view.endpoints),
         "Names": record.name.as_str(),
         "Networks": networks.collect::<Vec<_>>().join(","),
         "Mounts": mounts.collect::<Vec<_>>().join(","),
@@ -159,24 +160,6 @@ fn status(view: &ContainerView) -> String {
         ContainerState::Creating => "Creating".to_owned(),
         ContainerState::Removing => "Removal In Progress".to_owned(),
     }
-}
-
-/// Published ports as Docker writes them: `0.0.0.0:8080->80/tcp`.
-fn ports(endpoints: &[Endpoint]) -> String {
-    let mut texts = Vec::new();
-    for endpoint in endpoints {
-        for port in &endpoint.ports {
-            let reached = port
-                .host_addresses()
-                .into_iter()
-                .filter(|ip| endpoint.address(Family::of(*ip)).is_some());
-            texts.extend(reached.map(|ip| {
-                let host = SocketAddr::new(ip, port.host_port);
-                format!("{host}->{}/{}", port.container_port, port.protocol)
-            }));
-        }
-    }
-    texts.join(", ")
 }
 
 pub(super) fn stop(engine: &mut Engine, args: &StopArgs) -> Result<ExitCode> {

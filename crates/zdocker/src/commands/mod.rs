@@ -3,6 +3,7 @@
 mod container;
 mod inspect;
 mod network;
+mod publish;
 mod run;
 mod system;
 
@@ -38,6 +39,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Command::Logs(args) => container::logs(&mut engine(global)?, &args),
         Command::Inspect(args) => inspect::anything(&mut engine(global)?, &args),
+        Command::Port(args) => publish::port(&mut engine(global)?, &args),
+        Command::Update(args) => publish::update(&mut engine(global)?, args),
         Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
         Command::System(SystemCommand::Firewall) => system::firewall(),
         Command::Shim(args) => run::shim(global, &args),

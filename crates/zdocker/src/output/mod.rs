@@ -2,6 +2,7 @@
 
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod ports;
 pub(crate) mod table;
 pub(crate) mod template;
 pub(crate) mod time;

@@ -178,6 +178,12 @@ fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
     // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is left.
     host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
     let _ = strace.wait();
+    // What was killed lives until the kernel has closed what it had open.
+    until("all but process 1 are dead", || {
+        let processes = fs::read_dir(host.proc()).unwrap().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        numbers.eq([1])
+    });
     ended.is_none()
 }
 
