@@ -74,6 +74,27 @@ fn routed_opens_published_ports_of_the_containers_own_address() {
 }
 
 #[test]
+fn ports_open_and_close_while_the_container_runs() {
+    let host = Host::new();
+    let neighbour = routing_neighbour(&host);
+    dual_stack(&host, "n", 10, &modes("routed", "routed"));
+    let (a, _server) = serving(&host, "a", "--net n -p 8080:7000");
+    let _other = Server::start(&a.net, "a", OTHER_PORT);
+    host.z("update --publish-add 8081:7000 --publish-add 8082:7001 a").ok();
+    for target in [a.v4(), a.v6()] {
+        for port in [PORT, OTHER_PORT] {
+            assert_eq!(reaches(&neighbour, Proto::Tcp, (target, port)).server, "a");
+        }
+    }
+    // Port 7000 is still published once.
+    host.z("update --publish-rm 8080:7000 --publish-rm 8082:7001 a").ok();
+    for target in [a.v4(), a.v6()] {
+        assert_eq!(reaches(&neighbour, Proto::Tcp, (target, PORT)).server, "a");
+        does_not_reach(&neighbour, Proto::Tcp, (target, OTHER_PORT));
+    }
+}
+
+#[test]
 fn each_family_has_its_own_mode() {
     let host = Host::new();
     let neighbour = routing_neighbour(&host);
