@@ -80,7 +80,8 @@ impl Engine {
                 }
                 Astray::NoInterface => {
                     let namespace = self.namespace_path(endpoint.container.as_str());
-                    self.apply(&plan::reattach(&network, &endpoint, &namespace))?;
+                    let seen = self.kernel().observe()?;
+                    self.apply(&plan::reattach(&network, &endpoint, &namespace, &seen))?;
                 }
             }
         }

@@ -12,6 +12,7 @@ use zdocker_net::spec::SpecError;
 
 use crate::config::ConfigError;
 use crate::exec::ExecError;
+use crate::filter::FilterError;
 use crate::oci::spec::BundleError;
 use crate::rootfs::RootfsError;
 use crate::runtime::RuntimeError;
@@ -27,6 +28,8 @@ pub enum EngineError {
     NoSuchNetwork(String),
     #[error("no container {0:?}; zdocker ps -a shows what there is")]
     NoSuchContainer(String),
+    #[error("no container or network {0:?}; zdocker ps -a and zdocker network ls show what there is")]
+    NoSuchObject(String),
     #[error("{text:?} is the start of several {what}: {matches}; give more of it")]
     Ambiguous {
         text: String,
@@ -122,6 +125,8 @@ pub enum EngineError {
     },
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]

@@ -19,7 +19,7 @@ use crate::apply::{StepError, Watch};
 use crate::kernel::Kernel;
 use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
-use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule, tc};
 use crate::netns::{self, Namespace};
 use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
@@ -193,6 +193,16 @@ impl<'a> Execution<'a> {
                     link::set_master(r, port, bridge);
                     link::configure_port(r, port, settings, ipv6)
                 })
+            }
+            Op::CreateIfb { name, mtu } => self.create_ifb(step, name, *mtu),
+            Op::LimitRate { link, bucket } => {
+                let index = self.index(&Place::Host, link).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| tc::limit_rate(r, index, bucket))
+            }
+            Op::Redirect { from, to } => {
+                let from = self.index(&Place::Host, from).map_err(failed)?;
+                let to = self.index(&Place::Host, to).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| tc::redirect(r, from, to))
             }
             Op::AddAddress {
                 place,
@@ -448,6 +458,23 @@ impl<'a> Execution<'a> {
             sysctl::write(&key, "0").map_err(|error| failed(error.into()))?;
         }
         self.request(step, &here, |r| link::configure_bridge(r, index, ipv6))
+    }
+
+    fn create_ifb(&mut self, step: usize, name: &InterfaceName, mtu: u32) -> Result<(), Failure> {
+        let here = Lane::Route(Place::Host);
+        self.request(step, &here, |r| link::create_ifb(r, name, mtu))?;
+        self.flush(step)?;
+        let index = self
+            .index(&Place::Host, name)
+            .map_err(|reason| Failure { step, reason })?;
+        let ipv6 = self.kernel.has_ipv6();
+        self.request(step, &here, |r| {
+            if ipv6 {
+                // In a message of its own and first: it would get an address as soon as it is up.
+                link::disable_generated_addresses(r, index);
+            }
+            link::set_up(r, index)
+        })
     }
 
     /// Sends the creation of a veth pair, and adds what can only be set afterwards.

@@ -15,5 +15,7 @@ pub mod pools;
 pub mod ports;
 pub mod publish;
 pub mod seen;
+pub mod shaping;
 pub mod spec;
 pub mod subnet;
+pub mod usage;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::firewall::{Element, TABLE, Table};
 use crate::model::Route;
 use crate::names::{InterfaceName, MacAddress};
+use crate::shaping::TokenBucket;
 use crate::subnet::Family;
 
 /// The path that a network namespace is pinned at (a bind mount of its nsfs file).
@@ -109,6 +110,28 @@ pub enum Op {
         /// As for a new veth pair.
         isolated: bool,
     },
+    /// Create a device that packets can be led to, to wait there and then go on from where they were (an ifb); up, and
+    /// without IPv6 addresses of the kernel's own.
+    CreateIfb {
+        /// Its interface name.
+        name: InterfaceName,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Let what leaves by an interface of the host wait until a token bucket lets it pass.
+    LimitRate {
+        /// The interface.
+        link: InterfaceName,
+        /// How much passes.
+        bucket: TokenBucket,
+    },
+    /// Lead all that comes in by an interface of the host to an ifb first.
+    Redirect {
+        /// The interface.
+        from: InterfaceName,
+        /// The ifb.
+        to: InterfaceName,
+    },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
     AddAddress {
@@ -197,6 +220,7 @@ impl Op {
         match self {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
+            Op::CreateIfb { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::AddRule { place, from, table } => Some(Op::DeleteRule {
@@ -209,6 +233,8 @@ impl Op {
             | Op::UnloadFirewall
             | Op::SetSysctl { .. }
             | Op::JoinBridge { .. }
+            | Op::LimitRate { .. }
+            | Op::Redirect { .. }
             | Op::AddAddress { .. }
             | Op::SetUp { .. }
             | Op::AddRoute { .. }
@@ -377,6 +403,23 @@ impl fmt::Display for Op {
                     word(isolated)
                 )
             }
+            Op::CreateIfb { name, mtu } => write!(
+                f,
+                "ip link add {name} mtu {mtu} type ifb\nip link set {name} addrgenmode none\nip link set {name} up"
+            ),
+            Op::LimitRate { link, bucket } => write!(
+                f,
+                "tc qdisc add dev {link} root tbf rate {}bit burst {} limit {}",
+                8 * u128::from(bucket.rate),
+                bucket.burst,
+                bucket.limit
+            ),
+            Op::Redirect { from, to } => write!(
+                f,
+                "tc qdisc add dev {from} ingress\n\
+                 tc filter add dev {from} ingress protocol all prio 1 u32 match u32 0 0 \
+                 action mirred egress redirect dev {to}"
+            ),
             Op::AddAddress {
                 place,
                 link,

@@ -12,6 +12,7 @@ use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
+use crate::shaping;
 use crate::subnet::{Family, Subnet};
 
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
@@ -71,12 +72,10 @@ fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     }
     if network.pool(Family::V6).is_some() && seen.forwarding_v6 == Some(false) {
         // A host that forwards no longer listens to router advertisements, and would lose the default route that it has
-        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst).
-        ops.extend(
-            seen.accept_ra
-                .iter()
-                .map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")),
-        );
+        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst). A
+        // bridge's port, as those of containers are that come and go, listens to none.
+        let listening = seen.accept_ra.iter().filter(|link| seen.master(link).is_none());
+        ops.extend(listening.map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")));
         ops.push(set("net/ipv6/conf/all/forwarding".to_owned(), "1"));
     }
     ops
@@ -138,11 +137,17 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 }
 
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
-pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    match &network.bridge {
-        Some(bridge) => plug(network, bridge, endpoint, namespace),
-        None => Vec::new(),
-    }
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, seen: &Seen) -> Vec<Op> {
+    let Some(bridge) = &network.bridge else {
+        return Vec::new();
+    };
+    // What limited the interface has outlived it, or went too.
+    let mut ops: Vec<Op> = match shaping::unlimit(endpoint) {
+        Some(unlimit) if seen.link(&shaping::send_queue(endpoint)).is_some() => vec![unlimit],
+        _ => Vec::new(),
+    };
+    ops.extend(plug(network, bridge, endpoint, namespace));
+    ops
 }
 
 fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
@@ -156,6 +161,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.no_neighbours,
     }];
+    ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
 }
@@ -194,7 +200,8 @@ pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; from a namespace that `stays` it is deleted at once instead.
+/// waited for; from a namespace that `stays` it is deleted at once instead. What limits what it
+/// sends is in no such namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
     ops.extend(forget_udp_flows(&endpoint.ports));
@@ -206,6 +213,7 @@ pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePa
         let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
         ops.extend(rules.map(|rule| rule.delete(namespace)));
     }
+    ops.extend(shaping::unlimit(endpoint));
     ops
 }
 

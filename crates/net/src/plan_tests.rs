@@ -90,7 +90,7 @@ fn a_bridge_bears_the_gateways_that_it_is_to_bear() {
 }
 
 #[test]
-fn routes_on_the_link_come_before_those_by_neighbours() {
+fn routes_have_the_metrics_that_they_are_to_have() {
     let route = |destination: &str, via: Option<&str>, metric| Route {
         destination: destination.parse().unwrap(),
         via: via.map(|via| via.parse().unwrap()),
@@ -99,17 +99,17 @@ fn routes_on_the_link_come_before_those_by_neighbours() {
     let mut endpoint = endpoint();
     endpoint.metric = Some(50);
     endpoint.routes = vec![
-        route("10.9.0.0/16", Some("10.8.0.1"), Some(7)),
+        route("10.9.0.0/16", Some("10.1.0.9"), Some(7)),
         route("10.8.0.0/16", None, None),
     ];
     let namespace = NamespacePath("/ns".to_owned());
     let plan = attach(&network(Settings::default()), &endpoint, &namespace);
     assert_eq!(
-        lines(&plan, "ip route add"),
+        lines(&plan, "ip route"),
         [
-            "nsenter --net=/ns ip route add 10.8.0.0/16 dev eth0",
-            "nsenter --net=/ns ip route add 0.0.0.0/0 via 10.1.0.1 dev eth0 metric 50",
-            "nsenter --net=/ns ip route add 10.9.0.0/16 via 10.8.0.1 dev eth0 metric 7",
+            "nsenter --net=/ns ip route replace 0.0.0.0/0 via 10.1.0.1 dev eth0 metric 50",
+            "nsenter --net=/ns ip route replace 10.9.0.0/16 via 10.1.0.9 dev eth0 metric 7",
+            "nsenter --net=/ns ip route replace 10.8.0.0/16 dev eth0",
         ]
     );
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "the answer is for the program that called this one")]
 
 mod addresses;
+mod bandwidth;
 mod bridge;
 mod endpoints;
 mod scene;
@@ -31,6 +32,8 @@ enum What {
     Addresses(addresses::Arguments),
     /// Create a bridge and a veth pair, and delete the bridge
     Bridge(bridge::Arguments),
+    /// Send to and from an endpoint that is limited
+    Bandwidth(bandwidth::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
         What::Endpoints(arguments) => serde_json::to_string(&endpoints::measure(&arguments)?),
         What::Addresses(arguments) => serde_json::to_string(&addresses::measure(&arguments)?),
         What::Bridge(arguments) => serde_json::to_string(&bridge::measure(&arguments)?),
+        What::Bandwidth(arguments) => serde_json::to_string(&bandwidth::measure(&arguments)?),
     };
     println!("{}", answer?);
     Ok(())

@@ -220,9 +220,10 @@ fn delete_runtime(record: &ContainerRecord, paths: &ContainerPaths) -> Result<()
 
 fn is_dead(record: &ContainerRecord, boot: &str) -> bool {
     let this_boot = record.boot.as_deref() == Some(boot);
-    let owned = record.owner.as_ref().is_some_and(is_alive);
-    let runs = record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive);
-    record.state != ContainerState::Exited && !(this_boot && (owned || runs))
+    // Asking after a process costs more than all the rest, and lists ask for every container.
+    let owned = || record.owner.as_ref().is_some_and(is_alive);
+    let runs = || record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive);
+    record.state != ContainerState::Exited && !(this_boot && (owned() || runs()))
 }
 
 /// Who cannot be asked is taken for alive.

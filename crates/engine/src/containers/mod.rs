@@ -3,6 +3,7 @@
 mod connect;
 mod ended;
 mod endpoints;
+mod filter;
 mod lifecycle;
 mod names;
 mod neighbours;
@@ -14,9 +15,12 @@ pub mod spec;
 mod start;
 mod update;
 pub mod user;
+mod view;
 
-pub use lifecycle::ContainerView;
+pub use filter::{ContainerFilter, ContainerQuery};
 pub use publish::PublishedView;
 pub use request::RunRequest;
 pub use start::{Launch, Started};
 pub use update::PortChanges;
+pub(crate) use view::view;
+pub use view::{ContainerView, docker_status};

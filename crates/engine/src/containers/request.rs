@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use zdocker_net::attach::choice::NetworkChoice;
+use zdocker_net::model::Bandwidth;
 use zdocker_net::names::{Id, MacAddress, Name};
 use zdocker_net::ports::{ContainerPorts, PortRequest, publish_all};
 
@@ -57,6 +58,8 @@ pub struct RunRequest {
     pub mac: Option<MacAddress>,
     /// Names on the first network.
     pub aliases: Vec<String>,
+    /// How much it may send and receive on each network for which nothing else is said.
+    pub bandwidth: Bandwidth,
     /// What is published.
     pub ports: Vec<PortRequest>,
     /// Ports that the container says it listens at.
@@ -86,6 +89,9 @@ impl RunRequest {
             if choice.network == "default" {
                 DEFAULT_NETWORK.clone_into(&mut choice.network);
             }
+            let own = &mut choice.endpoint.settings.bandwidth;
+            own.receive = own.receive.or(self.bandwidth.receive);
+            own.send = own.send.or(self.bandwidth.send);
         }
         let first = &mut choices[0].endpoint;
         first.mac = first.mac.or(self.mac);

@@ -6,7 +6,7 @@ use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, Missing};
 
-use super::find;
+use super::{PruneFilter, find};
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -38,15 +38,15 @@ impl Engine {
         Ok((network, plan))
     }
 
-    /// Removes every network that nobody is plugged into, and gives their names.
+    /// Removes every network that nobody is plugged into and that `filter` admits, and gives their names.
     ///
     /// # Errors
     /// [`EngineError`] when a network could not be wholly removed.
-    pub fn prune_networks(&mut self) -> Result<Vec<String>, EngineError> {
+    pub fn prune_networks(&mut self, filter: &PruneFilter) -> Result<Vec<String>, EngineError> {
         let unused = self
             .networks()?
             .into_iter()
-            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in())
+            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in() && filter.admits(&v.network))
             // Docker, too, leaves configurations alone.
             .filter(|v| v.network.settings.config_only.is_none());
         let mut removed = Vec::new();

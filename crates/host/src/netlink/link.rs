@@ -136,6 +136,17 @@ pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     })
 }
 
+/// Creates an ifb, down.
+pub(crate) fn create_ifb(requests: &mut Requests, name: &InterfaceName, mtu: u32) -> usize {
+    requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_MTU, mtu);
+        m.nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "ifb");
+        });
+    })
+}
+
 /// How a bridge port is to be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PortSettings {

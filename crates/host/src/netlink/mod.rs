@@ -7,6 +7,7 @@ pub(crate) mod message;
 pub(crate) mod route;
 pub(crate) mod rule;
 mod socket;
+pub(crate) mod tc;
 
 pub(crate) use socket::{Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

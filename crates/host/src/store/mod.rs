@@ -17,12 +17,14 @@ use crate::process::ProcessId;
 mod containers;
 mod endpoints;
 mod leases;
+mod listing;
 mod networks;
 mod ports;
 
 pub use containers::{Claim, ContainerRecord, ContainerState, NewContainer};
 pub use endpoints::EndpointRecord;
 pub use leases::{AddressError, Lease, Usage};
+pub use listing::{ListedContainer, ListedNetwork};
 pub use networks::NetworkRecord;
 
 /// The version of the schema, kept in SQLite's `user_version`. Each version has its step in [`MIGRATIONS`].
@@ -290,5 +292,7 @@ fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
+#[cfg(test)]
+mod listing_tests;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use self::choice::{EndpointOptions, EndpointRequest, OptionError};
 pub use self::roles::{Member, Role, roles};
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
+use crate::model::{Bandwidth, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
 use crate::ports::{self, PortRequest, Protocol};
 use crate::subnet::Family;
@@ -281,6 +281,9 @@ pub fn needs_bridge(request: &EndpointRequest, ports: &[PortRequest], network: &
     if !request.settings.options.is_empty() {
         return needs("an option (driver-opt)");
     }
+    if request.settings.bandwidth != Bandwidth::default() {
+        return needs("a limit (--bandwidth-in, --bandwidth-out)");
+    }
     if !ports.is_empty() && network != "host" {
         return needs("a published port (-p)");
     }
@@ -372,10 +375,20 @@ pub fn bear_addresses(
 ) {
     endpoint.addresses = addresses;
     endpoint.gateways = gateways(endpoint, network, &wish.role);
+    endpoint
+        .routes
+        .retain(|route| is_passable(route, network, &endpoint.addresses));
     if let (None, Some(IpAddr::V4(address))) = (wish.mac, endpoint.address(Family::V4)) {
         let [a, b, c, d] = address.octets();
         endpoint.mac = MacAddress::local([0x02, 0x42, a, b, c, d]);
     }
+}
+
+/// Whether a bearer of `addresses` can take the route: the neighbour is on one of their subnets, and is not the bearer.
+fn is_passable(route: &Route, network: &Network, addresses: &[InterfaceAddress]) -> bool {
+    let Some(via) = route.via else { return true };
+    let near = |pool: &Pool| addresses.iter().any(|own| pool.subnet.contains(own.address));
+    network.pool_of(via).is_some_and(near) && addresses.iter().all(|own| own.address != via)
 }
 
 /// `endpoint` as it is when `network` is to its container what `role` says.

@@ -112,7 +112,8 @@ fn start_killed_leaves_a_container_that_can_be_started() {
     killed_at_each(&host, (RECORDS, 4), || {}, "start c", tidy);
 }
 
-const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true";
+const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --bandwidth-in 10mbit --bandwidth-out 10mbit \
+                   --rootfs / -- true";
 
 #[test]
 fn run_killed_is_tidied_by_rm() {

@@ -252,6 +252,67 @@ fn configurations_are_taken_over() {
 }
 
 #[test]
+fn interfaces_bear_the_prefix() {
+    let host = Host::new();
+    for (number, option) in [
+        (10, "interface_prefix"),
+        (11, "com.docker.network.container_iface_prefix"),
+    ] {
+        dual_stack(&host, &format!("n{number}"), number, &format!("-o {option}=lan"));
+        let a = host.run(&format!("a{number}"), &format!("--net n{number}"));
+        assert_eq!(a.address("lan0", false), ip(&format!("10.{number}.0.2")));
+    }
+}
+
+#[test]
+fn containers_get_the_routes_and_metrics_of_their_network() {
+    let host = Host::new();
+    // What lies behind the first container is reached by all.
+    dual_stack(
+        &host,
+        "n",
+        10,
+        "-o metric=50 --route 10.77.0.0/24,10.10.0.9 --route fd00:77::/64,fd00:10::9,70 --route 10.78.0.0/24",
+    );
+    let (router, _server) = serving(&host, "router", "--net n --ip 10.10.0.9 --ip6 fd00:10::9");
+    router
+        .net
+        .ip("addr add 10.77.0.1/32 dev lo\naddr add fd00:77::1/128 dev lo");
+    let a = host.run("a", "--net n");
+    let routes = |args: &[&str]| a.net.ip_json(&[args, &["route", "show"]].concat());
+    let found = |routes: &[serde_json::Value], destination: &str| {
+        let route = routes.iter().find(|route| route["dst"] == destination).unwrap();
+        (route["gateway"].as_str().map(str::to_owned), route["metric"].as_u64())
+    };
+    let (v4, v6) = (routes(&["-4"]), routes(&["-6"]));
+    assert_eq!(found(&v4, "default"), (Some("10.10.0.1".to_owned()), Some(50)));
+    assert_eq!(found(&v6, "default"), (Some("fd00:10::1".to_owned()), Some(50)));
+    assert_eq!(found(&v4, "10.77.0.0/24"), (Some("10.10.0.9".to_owned()), None));
+    assert_eq!(found(&v4, "10.78.0.0/24"), (None, None));
+    assert_eq!(found(&v6, "fd00:77::/64"), (Some("fd00:10::9".to_owned()), Some(70)));
+    let _outside = Server::start(&host.outside, "outside", PORT);
+    sees(&a.net, OUTSIDE_V4, "outside", HOST_V4);
+}
+
+#[test]
+fn a_network_may_give_no_default_route() {
+    let host = Host::new();
+    dual_stack(&host, "n", 10, "-o no_default_route=true --route 0.0.0.0/0,10.10.0.9");
+    dual_stack(&host, "m", 11, "-o no_default_route=true");
+    let a = host.run("a", "--net n");
+    let default = |family| a.net.ip_json(&[family, "route", "show", "default"]);
+    assert_eq!(default("-4")[0]["gateway"], "10.10.0.9");
+    assert!(default("-6").is_empty());
+    let b = host.run("b", "--net m");
+    assert!(b.net.ip_json(&["route", "show", "default"]).is_empty());
+    let _outside = Server::start(&host.outside, "outside", PORT);
+    shut(&b.net, OUTSIDE_V4);
+    host.z("network create --route 0.0.0.0/0 x")
+        .exits(1)
+        .says(&["no_default_route"]);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_reason() {
     let host = Host::new();
     host.z("network create --attachable --scope local --ipam-driver default --ipam-opt a=b there")
