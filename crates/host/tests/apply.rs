@@ -27,10 +27,16 @@ fn whole_endpoint(network: &Network) -> Endpoint {
     endpoint
 }
 
-/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
-fn plan(directory: &Path) -> Vec<Op> {
+/// A network whose ports are isolated.
+fn apart() -> Network {
     let mut network = network(7);
     network.settings.no_neighbours = true;
+    network
+}
+
+/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
+fn plan(directory: &Path) -> Vec<Op> {
+    let network = apart();
     let endpoint = whole_endpoint(&network);
     let mut ops = create(&network);
     ops.extend(attach(directory, &network, &endpoint));
@@ -55,7 +61,7 @@ fn plan(directory: &Path) -> Vec<Op> {
 
 /// What takes it away, whatever of it is there.
 fn removal(directory: &Path) -> Vec<Op> {
-    let network = network(7);
+    let network = apart();
     let mut ops = detach_and_wait(directory, &network, &whole_endpoint(&network));
     ops.extend(delete(&network));
     ops

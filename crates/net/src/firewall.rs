@@ -282,33 +282,34 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
             address: *address,
         }),
     }));
-    if !network.internal {
-        elements.extend(port_elements(network, endpoint));
+    elements.extend(port_elements(network, endpoint, &endpoint.ports));
+    elements
+}
+
+/// The elements by which `ports` of the endpoint are reached. Those that some ports share, as where a port of the container
+/// is published twice, come once: what changes with the ports is the difference of two such lists.
+pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
+    if network.internal {
+        return Vec::new();
     }
+    let mut elements: Vec<Element> = publish_elements(network, endpoint, ports).collect();
+    elements.extend(open_elements(network, endpoint, ports));
     elements
 }
 
-/// The elements that an endpoint has for its published ports.
-pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
-    let mut elements: Vec<Element> = publish_elements(network, endpoint).collect();
-    elements.extend(open_elements(network, endpoint));
-    elements
-}
-
-/// The published ports that `address` of the endpoint serves. From `::1` the kernel leads nothing on: a relay does.
-fn ports_at(endpoint: &Endpoint, address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
-    endpoint
-        .ports
+/// Those of the ports that lead to `address` of the container. From `::1` the kernel leads nothing on: a relay does.
+fn ports_at(ports: &[PublishedPort], address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
+    ports
         .iter()
         .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6())
 }
 
-fn publish_elements(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = Element> {
+fn publish_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> impl Iterator<Item = Element> {
     let translated = |family: &Family| network.settings.gateway_mode(*family).translates();
     let families = [Family::V4, Family::V6].into_iter().filter(translated);
     let addresses = families.filter_map(|family| endpoint.address(family));
     addresses.flat_map(|address| {
-        ports_at(endpoint, address).map(move |published| {
+        ports_at(ports, address).map(move |published| {
             let to = SocketAddr::new(address, published.container_port);
             let (protocol, port) = (published.protocol, published.host_port);
             match published.bound_address() {
@@ -324,22 +325,25 @@ fn publish_elements(network: &Network, endpoint: &Endpoint) -> impl Iterator<Ite
     })
 }
 
-/// The published ports where they are reached by the container's own address. A port that is published twice is open once.
-fn open_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+/// The ports that are reached by the container's own address. What is published for this host alone is not: the host
+/// itself reaches every port.
+fn open_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
     let settings = &network.settings;
-    let is_open = |family| settings.gateway_mode(family) == GatewayMode::Routed || !settings.trusted.is_empty();
-    let families = [Family::V4, Family::V6].into_iter().filter(|family| is_open(*family));
+    let is_open =
+        |family: &Family| settings.gateway_mode(*family) == GatewayMode::Routed || !settings.trusted.is_empty();
+    let families = [Family::V4, Family::V6].into_iter().filter(is_open);
     let mut elements = Vec::new();
-    let mut open = HashSet::new();
     for address in families.filter_map(|family| endpoint.address(family)) {
-        for published in ports_at(endpoint, address) {
-            let element = Element::Open {
-                address,
-                protocol: published.protocol,
-                port: published.container_port,
-            };
-            if open.insert(element.clone()) {
-                elements.push(element);
+        let outward = ports_at(ports, address).filter(|port| !port.host_ip.is_some_and(|ip| ip.is_loopback()));
+        let mut seen = HashSet::new();
+        for published in outward {
+            let (protocol, port) = (published.protocol, published.container_port);
+            if seen.insert((protocol, port)) {
+                elements.push(Element::Open {
+                    address,
+                    protocol,
+                    port,
+                });
             }
         }
     }

@@ -67,7 +67,10 @@ pub fn reached_at(endpoint: &Endpoint, port: &PublishedPort) -> Vec<SocketAddr> 
 
 /// Publishes more ports of an endpoint that is plugged in: `before` becomes `after`, which has all of its ports.
 pub fn publish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
-    let gained = without(&port_elements(network, after), &port_elements(network, before));
+    let gained = without(
+        &port_elements(network, after, &after.ports),
+        &port_elements(network, before, &before.ports),
+    );
     let mut ops = Vec::new();
     if !gained.is_empty() {
         ops.push(Op::AddElements(gained));
@@ -80,7 +83,10 @@ pub fn publish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op
 /// Unpublishes ports of an endpoint that is plugged in: `before` becomes `after`, which has no others. TCP connections that
 /// are established go on until they end, as they do when a server stops listening; UDP flows, which have no end, are cut.
 pub fn unpublish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
-    let lost = without(&port_elements(network, before), &port_elements(network, after));
+    let lost = without(
+        &port_elements(network, before, &before.ports),
+        &port_elements(network, after, &after.ports),
+    );
     let mut ops = Vec::new();
     if !lost.is_empty() {
         ops.push(Op::DeleteElements(lost));

@@ -96,7 +96,8 @@ impl Engine {
             .map(|(endpoint, name)| (endpoint.id, name))
             .collect();
         self.store.read(|records| {
-            let pools = network.pools.iter();
+            // The subnets of a configuration are those of the networks that took it over.
+            let pools = network.pools.iter().filter(|_| network.settings.config_only.is_none());
             pools
                 .map(|pool| {
                     let usage = records.usage(&pool.subnet)?;

@@ -103,12 +103,12 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Show what a container wrote
     Logs(LogsArgs),
+    /// Show containers and networks in detail, as JSON
+    Inspect(InspectArgs),
     /// Show where a container's ports are published
     Port(PortArgs),
     /// Change the published ports of a running container
     Update(UpdateArgs),
-    /// Show containers and networks in detail, as JSON
-    Inspect(InspectArgs),
     /// Look after this installation
     #[command(subcommand)]
     System(SystemCommand),

@@ -38,9 +38,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
             container::exec(&mut engine(global)?, args)
         }
         Command::Logs(args) => container::logs(&mut engine(global)?, &args),
+        Command::Inspect(args) => inspect::anything(&mut engine(global)?, &args),
         Command::Port(args) => publish::port(&mut engine(global)?, &args),
         Command::Update(args) => publish::update(&mut engine(global)?, args),
-        Command::Inspect(args) => inspect::anything(&mut engine(global)?, &args),
         Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
         Command::System(SystemCommand::Firewall) => system::firewall(),
         Command::Shim(args) => run::shim(global, &args),

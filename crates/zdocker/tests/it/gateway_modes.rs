@@ -42,7 +42,12 @@ fn routed_opens_published_ports_of_the_containers_own_address() {
     dual_stack(&host, "n", 10, &modes("routed", "routed"));
     dual_stack(&host, "other", 11, "");
     // The container's port is open once, however often it is published.
-    let (a, _server) = serving(&host, "a", "--net n -p 8080:7000 -p 8081:7000 -p 8080:7000/udp");
+    let (a, _server) = serving(
+        &host,
+        "a",
+        "--net n -p 8080:7000 -p 8081:7000 -p 8080:7000/udp -p 127.0.0.1:8082:7001",
+    );
+    // What is published for the host alone is as if it were not.
     let _unpublished = Server::start(&a.net, "a", OTHER_PORT);
     let c = host.run("c", "--net other");
     for (target, own) in [(a.v4(), NEIGHBOUR_V4), (a.v6(), NEIGHBOUR_V6)] {

@@ -241,7 +241,18 @@ fn configurations_are_taken_over() {
     assert_eq!([a.v4(), b.v4()], ["10.10.0.128", "10.10.0.129"].map(ip));
     sees(&host.net, a.v4(), "a", "10.10.0.1");
     shut(&b.net, a.v4());
-    host.z("network inspect n").ok().prints(&["\"tier\": \"back\""]);
+    let inspected = |name: &str| host.z(&format!("network inspect {name}")).ok().json()[0].take();
+    let (plan, taker) = (inspected("plan"), inspected("n"));
+    assert_eq!((&plan["Driver"], &plan["ConfigOnly"]), (&"null".into(), &true.into()));
+    assert_eq!(plan["IPAM"]["Config"], taker["IPAM"]["Config"]);
+    assert_eq!(
+        (&taker["ConfigFrom"]["Network"], &taker["ConfigOnly"]),
+        (&"plan".into(), &false.into())
+    );
+    assert_eq!(taker["Labels"]["tier"], "back");
+    // The addresses are those of the network that took them.
+    assert_eq!(host.z("network ipam plan").ok().text(), "");
+    host.z("network ipam n").ok().prints(&["10.10.0.128"]);
     host.z("network rm plan").exits(1).says(&["plan", "n", "network rm"]);
     host.z("network create --config-from plan m")
         .exits(1)
@@ -317,6 +328,11 @@ fn what_cannot_be_is_refused_with_the_reason() {
     let host = Host::new();
     host.z("network create --attachable --scope local --ipam-driver default --ipam-opt a=b there")
         .ok();
+    let there = &host.z("network inspect there").ok().json()[0];
+    assert_eq!(
+        (&there["Attachable"], &there["IPAM"]["Options"]["a"]),
+        (&true.into(), &"b".into())
+    );
     for (args, words) in [
         ("--scope swarm", "several hosts"),
         ("--ingress", "swarm"),

@@ -12,6 +12,7 @@ use super::{driver, map_or_null, or_null};
 /// One network; with `verbose`, also what Docker does not tell of it.
 pub(crate) fn network(view: &NetworkView, usages: &[(Subnet, Usage)], verbose: bool) -> Value {
     let network = &view.network;
+    let settings = &network.settings;
     let config: Vec<Value> = network.pools.iter().map(pool).collect();
     let containers: Map<String, Value> = view
         .endpoints
@@ -26,12 +27,12 @@ pub(crate) fn network(view: &NetworkView, usages: &[(Subnet, Usage)], verbose: b
         "Driver": driver(network),
         "EnableIPv4": network.pool(Family::V4).is_some(),
         "EnableIPv6": network.pool(Family::V6).is_some(),
-        "IPAM": { "Driver": "default", "Options": {}, "Config": config },
+        "IPAM": { "Driver": "default", "Options": settings.ipam_options, "Config": config },
         "Internal": network.internal,
-        "Attachable": false,
+        "Attachable": settings.attachable,
         "Ingress": false,
-        "ConfigFrom": { "Network": "" },
-        "ConfigOnly": false,
+        "ConfigFrom": { "Network": settings.config_from.as_deref().unwrap_or_default() },
+        "ConfigOnly": settings.config_only.is_some(),
         "Options": network.options,
         "Labels": network.labels,
         "Containers": containers,
