@@ -333,6 +333,21 @@ fn a_container_that_ends_meanwhile_leaves_nothing() {
 }
 
 #[test]
+fn what_was_changed_stays_when_the_container_is_started_again() {
+    let web = Web::run("-p 8000-8002:80-82 -p 8000:80/udp");
+    web.update("--publish-add 8080-8081:90-91 --publish-rm 81 --publish-rm 80/udp");
+    web.host.z("stop -t 0 web").ok();
+    web.host.z("start web").ok();
+    let expected = ["8000/tcp", "8002/tcp", "8080/tcp", "8081/tcp"];
+    assert_eq!(all_agree(&web.host), expected.map(str::to_owned).into());
+    // Nor is it undone when the container is plugged in anew.
+    web.update("--publish-rm 1-65535");
+    web.host.z("network create --subnet 10.82.0.0/24 back").ok();
+    web.host.z("network connect back web").ok();
+    assert!(all_agree(&web.host).is_empty());
+}
+
+#[test]
 fn tables_that_somebody_flushed_are_mended() {
     let web = Web::run("-p 8000:80 -p 8000:80/udp");
     web.host.net.nft("delete table inet zdocker");

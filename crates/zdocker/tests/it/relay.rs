@@ -173,6 +173,25 @@ fn of_very_many_ports_the_first_are_relayed_and_the_rest_is_told() {
 }
 
 #[test]
+fn a_relay_follows_its_container_to_another_network() {
+    let host = host();
+    let (_web, _server) = web(&host, "--net front -p 8080:80 -p 8080:80/udp");
+    host.z("network connect old web").ok();
+    host.z("network disconnect front web").ok();
+    for proto in BOTH {
+        let answer = reaches(&host.net, proto, (ip("::1"), 8080));
+        assert_eq!((answer.server.as_str(), answer.source), ("web", ip("10.81.0.1")));
+    }
+    host.z("network disconnect old web").ok();
+    assert!(!is_listened_at(&host, 8080));
+    host.z("network connect front web").ok();
+    for proto in BOTH {
+        let answer = reaches(&host.net, proto, (ip("::1"), 8080));
+        assert_eq!(answer.source, ip(GATEWAY_V6));
+    }
+}
+
+#[test]
 fn a_relay_does_not_hold_up_the_containers_output() {
     let host = host();
     let (_web, server) = web(&host, "--net front -p 8080:80");

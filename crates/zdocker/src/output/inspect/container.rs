@@ -10,6 +10,7 @@ use zdocker_engine::containers::spec::{ContainerSpec, Mount, NamespaceChoice, Ro
 use zdocker_engine::containers::{ContainerView, docker_status};
 use zdocker_host::store::ContainerState;
 use zdocker_net::model::{Bandwidth, Endpoint, Network};
+use zdocker_net::publish::reached_at;
 use zdocker_net::subnet::Family;
 
 use super::super::time::rfc3339;
@@ -153,9 +154,8 @@ fn bindings(view: &ContainerView, resolved: bool) -> BTreeMap<String, Vec<Value>
     for endpoint in &view.endpoints {
         for port in &endpoint.ports {
             let hosts: Vec<String> = if resolved {
-                let reached = port.host_addresses().into_iter();
-                let served = reached.filter(|ip| endpoint.address(Family::of(*ip)).is_some());
-                served.map(|ip| ip.to_string()).collect()
+                let reached = reached_at(endpoint, port);
+                reached.iter().map(|address| address.ip().to_string()).collect()
             } else {
                 vec![port.host_ip.map_or_else(String::new, |ip| ip.to_string())]
             };
