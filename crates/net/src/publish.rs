@@ -245,7 +245,7 @@ mod tests {
     fn what_two_ports_need_stays_with_the_second() {
         let mut network = network();
         network.settings.trusted = vec!["eth9".parse().unwrap()];
-        let (one, two) = (port("127.0.0.1", Protocol::Tcp), port("127.0.0.2", Protocol::Tcp));
+        let (one, two) = (port("192.0.2.1", Protocol::Tcp), port("192.0.2.2", Protocol::Tcp));
         let with = |ports: &[PublishedPort]| endpoint(&["10.1.0.2"], ports);
         let opens = |plan: Vec<Op>| {
             plan.iter()
