@@ -17,6 +17,7 @@ use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
 use crate::kernel::Kernel;
+use crate::netlink::child::{self, Child};
 use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
 use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
@@ -176,6 +177,38 @@ impl<'a> Execution<'a> {
                 };
                 self.configure_veth(step, host, namespace, peer, settings)
             }
+            Op::CreateMacvlan {
+                parent,
+                namespace,
+                link,
+                mac,
+                mtu,
+                mode,
+                broadcast_limit,
+            } => self.create_child(step, (parent, namespace, link, *mtu), |r, child| {
+                child::create_macvlan(r, child, *mac, *mode, *broadcast_limit)
+            }),
+            Op::CreateIpvlan {
+                parent,
+                namespace,
+                link,
+                mtu,
+                mode,
+                flag,
+            } => self.create_child(step, (parent, namespace, link, *mtu), |r, child| {
+                child::create_ipvlan(r, child, *mode, *flag)
+            }),
+            Op::CreateVlan { name, on, id } => {
+                let on = self.index(&Place::Host, on).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| {
+                    child::create_vlan(r, name, on, *id)
+                })?;
+                self.flush(step)
+            }
+            Op::CreateDummy { name } => {
+                self.request(step, &Lane::Route(Place::Host), |r| child::create_dummy(r, name))?;
+                self.flush(step)
+            }
             Op::JoinBridge {
                 link,
                 bridge,
@@ -250,6 +283,11 @@ impl<'a> Execution<'a> {
             Op::DeleteLink { name } => {
                 self.links.remove(name);
                 self.request(step, &Lane::Route(Place::Host), |r| link::delete(r, name))
+            }
+            Op::DeleteInside { namespace, link } => {
+                let place = Place::Namespace(namespace.clone());
+                self.inside(namespace).map_err(failed)?.links.remove(link);
+                self.request(step, &Lane::Route(place), |r| link::delete(r, link))
             }
             Op::DeleteNamespace { path } => {
                 self.flush(step)?;
@@ -328,10 +366,14 @@ impl<'a> Execution<'a> {
         self.took_effect(granted.map(|position| owners[position]));
         match refusals.into_iter().next() {
             None => Ok(()),
-            Some(refusal) => Err(Failure {
-                step: owners[refusal.position.min(owners.len() - 1)],
-                reason: NetlinkError::Refused(refusal).into(),
-            }),
+            Some(refusal) => {
+                let step = owners[refusal.position.min(owners.len() - 1)];
+                let reason = match kind(&self.ops[step]) {
+                    Some(kind) if refusal.errno == Errno::EOPNOTSUPP => StepError::NoKind(kind),
+                    _ => NetlinkError::Refused(refusal).into(),
+                };
+                Err(Failure { step, reason })
+            }
         }
     }
 
@@ -450,6 +492,34 @@ impl<'a> Execution<'a> {
         self.request(step, &here, |r| link::configure_bridge(r, index, ipv6))
     }
 
+    /// Creates an interface on a parent straight in a namespace, without IPv6 addresses of the kernel's own.
+    fn create_child(
+        &mut self,
+        step: usize,
+        (parent, namespace, name, mtu): (&InterfaceName, &NamespacePath, &InterfaceName, Option<u32>),
+        push: impl FnOnce(&mut Requests, &Child<'_>) -> usize,
+    ) -> Result<(), Failure> {
+        let failed = |reason: StepError| Failure { step, reason };
+        let parent = self.index(&Place::Host, parent).map_err(failed)?;
+        let file = self.inside(namespace).map_err(failed)?.namespace.clone();
+        let child = Child {
+            parent,
+            namespace: file.as_fd(),
+            name,
+            mtu,
+        };
+        self.request(step, &Lane::Route(Place::Host), |r| push(r, &child))?;
+        self.flush(step)?;
+        if !self.kernel.has_ipv6() {
+            return Ok(());
+        }
+        let there = Place::Namespace(namespace.clone());
+        let index = self.index(&there, name).map_err(failed)?;
+        self.request(step, &Lane::Route(there), |r| {
+            link::disable_generated_addresses(r, index)
+        })
+    }
+
     /// Sends the creation of a veth pair, and adds what can only be set afterwards.
     fn configure_veth(
         &mut self,
@@ -478,6 +548,17 @@ impl<'a> Execution<'a> {
             })?;
         }
         Ok(())
+    }
+}
+
+/// The kind of the interface that a step creates, where kernels may lack it.
+fn kind(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::CreateMacvlan { .. } => Some("macvlan"),
+        Op::CreateIpvlan { .. } => Some("ipvlan"),
+        Op::CreateVlan { .. } => Some("vlan"),
+        Op::CreateDummy { .. } => Some("dummy"),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::firewall::{Element, TABLE, Table};
-use crate::model::Route;
+use crate::model::{IpvlanFlag, IpvlanMode, MacvlanMode, Route};
 use crate::names::{InterfaceName, MacAddress};
 use crate::subnet::Family;
 
@@ -98,6 +98,52 @@ pub enum Op {
         /// No frame passes between this port and others that are isolated.
         isolated: bool,
     },
+    /// Create a macvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateMacvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// Its address; in mode passthru it has that of the parent.
+        mac: MacAddress,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// Whom it reaches.
+        mode: MacvlanMode,
+        /// From how many receivers on a broadcast is queued; the kernel's default if missing.
+        broadcast_limit: Option<i32>,
+    },
+    /// Create an ipvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateIpvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// How packets get to it, the same for all on the parent.
+        mode: IpvlanMode,
+        /// Whom it reaches, the same for all on the parent.
+        flag: IpvlanFlag,
+    },
+    /// Create a VLAN of an interface of the host.
+    CreateVlan {
+        /// Its interface name.
+        name: InterfaceName,
+        /// The interface.
+        on: InterfaceName,
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// Create an interface of the host that leads nowhere.
+    CreateDummy {
+        /// Its interface name.
+        name: InterfaceName,
+    },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
         /// The host's end.
@@ -183,6 +229,13 @@ pub enum Op {
         /// The interface.
         name: InterfaceName,
     },
+    /// Delete an interface within a namespace, if it is there.
+    DeleteInside {
+        /// The namespace.
+        namespace: NamespacePath,
+        /// The interface.
+        link: InterfaceName,
+    },
     /// Unpin a network namespace; when no process is left in it, it goes with all its interfaces.
     DeleteNamespace {
         /// Where it is pinned.
@@ -197,6 +250,13 @@ impl Op {
         match self {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
+            Op::CreateVlan { name, .. } | Op::CreateDummy { name } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateMacvlan { namespace, link, .. } | Op::CreateIpvlan { namespace, link, .. } => {
+                Some(Op::DeleteInside {
+                    namespace: namespace.clone(),
+                    link: link.clone(),
+                })
+            }
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::AddRule { place, from, table } => Some(Op::DeleteRule {
@@ -217,6 +277,7 @@ impl Op {
             | Op::ForgetUdpFlows { .. }
             | Op::DeleteElements(_)
             | Op::DeleteLink { .. }
+            | Op::DeleteInside { .. }
             | Op::DeleteNamespace { .. } => None,
         }
     }
@@ -242,6 +303,28 @@ impl fmt::Display for Quoted<'_> {
             write!(f, "'{}'", self.0.replace('\'', r"'\''"))
         }
     }
+}
+
+/// Writes the command that creates an interface on a parent, with `kind` as `ip link` has it.
+fn write_child(
+    f: &mut fmt::Formatter<'_>,
+    (parent, namespace, link): (&InterfaceName, &NamespacePath, &InterfaceName),
+    mac: Option<MacAddress>,
+    mtu: Option<u32>,
+    kind: &str,
+) -> fmt::Result {
+    let path = Quoted(&namespace.0);
+    write!(f, "ip link add link {parent} name {link} netns {path}")?;
+    if let Some(mac) = mac {
+        write!(f, " address {mac}")?;
+    }
+    if let Some(mtu) = mtu {
+        write!(f, " mtu {mtu}")?;
+    }
+    write!(
+        f,
+        " type {kind}\nnsenter --net={path} ip link set {link} addrgenmode none"
+    )
 }
 
 fn write_route(
@@ -363,6 +446,34 @@ impl fmt::Display for Op {
                 }
                 Ok(())
             }
+            Op::CreateMacvlan {
+                parent,
+                namespace,
+                link,
+                mac,
+                mtu,
+                mode,
+                broadcast_limit,
+            } => {
+                let limit = broadcast_limit.map_or_else(String::new, |limit| format!(" bclim {limit}"));
+                let kind = format!("macvlan mode {mode}{limit}");
+                // In mode passthru the kernel gives it the parent's.
+                let mac = (*mode != MacvlanMode::Passthru).then_some(*mac);
+                write_child(f, (parent, namespace, link), mac, *mtu, &kind)
+            }
+            Op::CreateIpvlan {
+                parent,
+                namespace,
+                link,
+                mtu,
+                mode,
+                flag,
+            } => {
+                let kind = format!("ipvlan mode {mode} {flag}");
+                write_child(f, (parent, namespace, link), None, *mtu, &kind)
+            }
+            Op::CreateVlan { name, on, id } => write!(f, "ip link add link {on} name {name} type vlan id {id}"),
+            Op::CreateDummy { name } => write!(f, "ip link add {name} type dummy"),
             Op::JoinBridge {
                 link,
                 bridge,
@@ -419,6 +530,9 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Op::DeleteInside { namespace, link } => {
+                write!(f, "nsenter --net={} ip link delete {link}", Quoted(&namespace.0))
+            }
             Op::DeleteNamespace { path } => write!(f, "umount {0} && rm {0}", Quoted(&path.0)),
         }
     }

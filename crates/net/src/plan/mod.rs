@@ -2,6 +2,8 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+mod parent;
+
 use std::net::IpAddr;
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
@@ -15,8 +17,11 @@ use crate::subnet::{Family, Subnet};
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL_PREFIX: u8 = 64;
 
-/// Makes `network` real. Nothing for networks without a bridge.
+/// Makes `network` real. Nothing for networks without an interface of their own.
 pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::create(device, seen);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -82,6 +87,9 @@ fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
 
 /// Takes `network` away, planned from its record alone.
 pub fn remove_network(network: &Network) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::remove(device);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -104,6 +112,8 @@ pub enum Missing {
     Firewall,
     /// An interface of the bridge's name is there, and it is not ours.
     NotOurs,
+    /// The parent interface is not there.
+    Parent,
 }
 
 /// Compares the record of a network with what was seen of its bridge.
@@ -123,8 +133,11 @@ pub fn create_namespace(namespace: &NamespacePath) -> Op {
     }
 }
 
-/// Plugs `endpoint` into `network`'s bridge.
+/// Plugs `endpoint` into `network`.
 pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::plug(network, device, endpoint, namespace);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -137,9 +150,10 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    match &network.bridge {
-        Some(bridge) => plug(network, bridge, endpoint, namespace),
-        None => Vec::new(),
+    match (&network.bridge, &network.parent) {
+        (Some(bridge), _) => plug(network, bridge, endpoint, namespace),
+        (None, Some(device)) => parent::plug(network, device, endpoint, namespace),
+        (None, None) => Vec::new(),
     }
 }
 
@@ -194,11 +208,18 @@ fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
 /// waited for; from a namespace that `stays` it is deleted at once instead.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
-    let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
+    let mut ops = Vec::new();
+    if network.parent.is_none() {
+        ops.push(Op::DeleteElements(endpoint_elements(network, endpoint)));
+    }
     ops.extend(forget_udp_flows(endpoint));
     if let Some(namespace) = stays {
-        ops.push(Op::DeleteLink {
-            name: endpoint.host_interface.clone(),
+        ops.push(if network.parent.is_some() {
+            parent::unplug(endpoint, namespace)
+        } else {
+            Op::DeleteLink {
+                name: endpoint.host_interface.clone(),
+            }
         });
         // Routes go with the interface, rules do not.
         let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
@@ -299,7 +320,7 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
     let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
     let default_route = |gateway: IpAddr| Route {
         destination: Subnet::default_route(Family::of(gateway)),
-        via: Some(gateway),
+        via: (!network.is_routed_by_link()).then_some(gateway),
         metric: endpoint.metric,
     };
     let defaults = endpoint
