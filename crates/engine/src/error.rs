@@ -57,6 +57,11 @@ pub enum EngineError {
     )]
     NotOurs { device: String, network: String },
     #[error(
+        "there is no interface {parent}, which network {network:?} needs as its parent; bring it back (ip link), or \
+         remove the network (zdocker network rm {network})"
+    )]
+    NoParent { parent: String, network: String },
+    #[error(
         "container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name"
     )]
     NameTaken { name: String, id: String },

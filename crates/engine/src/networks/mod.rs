@@ -1,6 +1,7 @@
 //! Networks: looking at them; creating, making real and removing them is in the modules below.
 
 mod create;
+mod parent;
 mod real;
 mod remove;
 
