@@ -62,6 +62,11 @@ pub enum EngineError {
     )]
     NoParent { parent: String, network: String },
     #[error(
+        "network {network:?} has room for one container (mode passthru), and {holder:?} is on it; disconnect it first \
+         (zdocker network disconnect {network} {holder})"
+    )]
+    OnlyOne { network: String, holder: String },
+    #[error(
         "container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name"
     )]
     NameTaken { name: String, id: String },
@@ -186,7 +191,10 @@ impl EngineError {
     pub(crate) fn is_of_a_holder(&self) -> bool {
         matches!(
             self,
-            EngineError::NameTaken { .. } | EngineError::PortTaken { .. } | EngineError::Address(_)
+            EngineError::NameTaken { .. }
+                | EngineError::PortTaken { .. }
+                | EngineError::OnlyOne { .. }
+                | EngineError::Address(_)
         )
     }
 

@@ -206,7 +206,7 @@ fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; from a namespace that `stays` it is deleted at once instead.
+/// waited for; where the namespace is given it is deleted at once instead.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
     let mut ops = Vec::new();
     if network.parent.is_none() {

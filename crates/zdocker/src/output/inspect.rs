@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use zdocker_engine::networks::NetworkView;
-use zdocker_net::model::{Endpoint, InterfaceAddress};
+use zdocker_net::model::{Endpoint, InterfaceAddress, Network};
 use zdocker_net::subnet::Family;
 
 use super::time::rfc3339;
@@ -18,7 +18,7 @@ pub(crate) fn network(view: &NetworkView) -> Value {
     let containers: Map<String, Value> = view
         .endpoints
         .iter()
-        .map(|(endpoint, name)| (endpoint.container.to_string(), container(endpoint, name)))
+        .map(|(endpoint, name)| (endpoint.container.to_string(), container(network, endpoint, name)))
         .collect();
     json!({
         "Name": network.name.as_str(),
@@ -45,7 +45,7 @@ fn driver(name: &str) -> &str {
     if name == "none" { "null" } else { name }
 }
 
-fn container(endpoint: &Endpoint, name: &str) -> Value {
+fn container(network: &Network, endpoint: &Endpoint, name: &str) -> Value {
     let address = |family| {
         let found = endpoint.addresses.iter().find(|a| Family::of(a.address) == family);
         found.map_or_else(String::new, InterfaceAddress::to_string)
@@ -53,7 +53,8 @@ fn container(endpoint: &Endpoint, name: &str) -> Value {
     json!({
         "Name": name,
         "EndpointID": endpoint.id.as_str(),
-        "MacAddress": endpoint.mac.to_string(),
+        // Docker, too, gives none where it is the parent's.
+        "MacAddress": if network.has_own_macs() { endpoint.mac.to_string() } else { String::new() },
         "IPv4Address": address(Family::V4),
         "IPv6Address": address(Family::V6),
     })
