@@ -144,7 +144,7 @@ impl Engine {
         let namespace = self.namespace_path(endpoint.container.as_str());
         let namespace = Path::new(&namespace.0);
         // A namespace that is gone is its container's matter.
-        Ok(namespace.exists() && !self.kernel().has_inside(namespace, &endpoint.interface)?)
+        Ok(namespace.exists() && !self.kernel().has_inside(namespace, &endpoint.host_interface)?)
     }
 
     /// Pinned namespaces of containers that are not recorded.

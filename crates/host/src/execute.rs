@@ -181,21 +181,23 @@ impl<'a> Execution<'a> {
                 parent,
                 namespace,
                 link,
+                id,
                 mac,
                 mtu,
                 mode,
                 broadcast_limit,
-            } => self.create_child(step, (parent, namespace, link, *mtu), |r, child| {
+            } => self.create_child(step, (parent, namespace), (link, id), *mtu, |r, child| {
                 child::create_macvlan(r, child, *mac, *mode, *broadcast_limit)
             }),
             Op::CreateIpvlan {
                 parent,
                 namespace,
                 link,
+                id,
                 mtu,
                 mode,
                 flag,
-            } => self.create_child(step, (parent, namespace, link, *mtu), |r, child| {
+            } => self.create_child(step, (parent, namespace), (link, id), *mtu, |r, child| {
                 child::create_ipvlan(r, child, *mode, *flag)
             }),
             Op::CreateVlan { name, on, id } => {
@@ -496,7 +498,9 @@ impl<'a> Execution<'a> {
     fn create_child(
         &mut self,
         step: usize,
-        (parent, namespace, name, mtu): (&InterfaceName, &NamespacePath, &InterfaceName, Option<u32>),
+        (parent, namespace): (&InterfaceName, &NamespacePath),
+        (name, id): (&InterfaceName, &InterfaceName),
+        mtu: Option<u32>,
         push: impl FnOnce(&mut Requests, &Child<'_>) -> usize,
     ) -> Result<(), Failure> {
         let failed = |reason: StepError| Failure { step, reason };
@@ -505,19 +509,19 @@ impl<'a> Execution<'a> {
         let child = Child {
             parent,
             namespace: file.as_fd(),
-            name,
+            id,
             mtu,
         };
         self.request(step, &Lane::Route(Place::Host), |r| push(r, &child))?;
         self.flush(step)?;
-        if !self.kernel.has_ipv6() {
-            return Ok(());
-        }
         let there = Place::Namespace(namespace.clone());
-        let index = self.index(&there, name).map_err(failed)?;
-        self.request(step, &Lane::Route(there), |r| {
-            link::disable_generated_addresses(r, index)
-        })
+        let index = self.index(&there, id).map_err(failed)?;
+        self.inside(namespace)
+            .map_err(failed)?
+            .links
+            .insert(name.clone(), index);
+        let ipv6 = self.kernel.has_ipv6();
+        self.request(step, &Lane::Route(there), |r| child::name(r, index, name, id, ipv6))
     }
 
     /// Sends the creation of a veth pair, and adds what can only be set afterwards.

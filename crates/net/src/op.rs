@@ -106,6 +106,9 @@ pub enum Op {
         namespace: NamespacePath,
         /// Its name there.
         link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
         /// Its address; in mode passthru it has that of the parent.
         mac: MacAddress,
         /// In bytes; the parent's if missing.
@@ -123,6 +126,9 @@ pub enum Op {
         namespace: NamespacePath,
         /// Its name there.
         link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
         /// In bytes; the parent's if missing.
         mtu: Option<u32>,
         /// How packets get to it, the same for all on the parent.
@@ -233,7 +239,7 @@ pub enum Op {
     DeleteInside {
         /// The namespace.
         namespace: NamespacePath,
-        /// The interface.
+        /// The interface, by any of its names.
         link: InterfaceName,
     },
     /// Unpin a network namespace; when no process is left in it, it goes with all its interfaces.
@@ -251,10 +257,10 @@ impl Op {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
             Op::CreateVlan { name, .. } | Op::CreateDummy { name } => Some(Op::DeleteLink { name: name.clone() }),
-            Op::CreateMacvlan { namespace, link, .. } | Op::CreateIpvlan { namespace, link, .. } => {
+            Op::CreateMacvlan { namespace, id, .. } | Op::CreateIpvlan { namespace, id, .. } => {
                 Some(Op::DeleteInside {
                     namespace: namespace.clone(),
-                    link: link.clone(),
+                    link: id.clone(),
                 })
             }
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
@@ -308,13 +314,14 @@ impl fmt::Display for Quoted<'_> {
 /// Writes the command that creates an interface on a parent, with `kind` as `ip link` has it.
 fn write_child(
     f: &mut fmt::Formatter<'_>,
-    (parent, namespace, link): (&InterfaceName, &NamespacePath, &InterfaceName),
+    (parent, namespace): (&InterfaceName, &NamespacePath),
+    (link, id): (&InterfaceName, &InterfaceName),
     mac: Option<MacAddress>,
     mtu: Option<u32>,
     kind: &str,
 ) -> fmt::Result {
     let path = Quoted(&namespace.0);
-    write!(f, "ip link add link {parent} name {link} netns {path}")?;
+    write!(f, "ip link add link {parent} name {id} netns {path}")?;
     if let Some(mac) = mac {
         write!(f, " address {mac}")?;
     }
@@ -323,7 +330,9 @@ fn write_child(
     }
     write!(
         f,
-        " type {kind}\nnsenter --net={path} ip link set {link} addrgenmode none"
+        " type {kind}\n\
+         nsenter --net={path} ip link set {id} name {link} addrgenmode none\n\
+         nsenter --net={path} ip link property add dev {link} altname {id}"
     )
 }
 
@@ -450,6 +459,7 @@ impl fmt::Display for Op {
                 parent,
                 namespace,
                 link,
+                id,
                 mac,
                 mtu,
                 mode,
@@ -459,18 +469,19 @@ impl fmt::Display for Op {
                 let kind = format!("macvlan mode {mode}{limit}");
                 // In mode passthru the kernel gives it the parent's.
                 let mac = (*mode != MacvlanMode::Passthru).then_some(*mac);
-                write_child(f, (parent, namespace, link), mac, *mtu, &kind)
+                write_child(f, (parent, namespace), (link, id), mac, *mtu, &kind)
             }
             Op::CreateIpvlan {
                 parent,
                 namespace,
                 link,
+                id,
                 mtu,
                 mode,
                 flag,
             } => {
                 let kind = format!("ipvlan mode {mode} {flag}");
-                write_child(f, (parent, namespace, link), None, *mtu, &kind)
+                write_child(f, (parent, namespace), (link, id), None, *mtu, &kind)
             }
             Op::CreateVlan { name, on, id } => write!(f, "ip link add link {on} name {name} type vlan id {id}"),
             Op::CreateDummy { name } => write!(f, "ip link add {name} type dummy"),

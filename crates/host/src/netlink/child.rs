@@ -6,12 +6,16 @@ use zdocker_net::model::{IpvlanFlag, IpvlanMode, MacvlanMode};
 use zdocker_net::names::{InterfaceName, MacAddress};
 
 use super::link::{
-    IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, RTM_NEWLINK,
-    header,
+    IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD,
+    RTM_NEWLINK, header, no_generated_addresses,
 };
-use super::message::{CREATE, EXCL, Requests, Writer};
+use super::message::{APPEND, CREATE, EXCL, Requests, Writer};
+
+const RTM_NEWLINKPROP: u16 = 108;
 
 const IFLA_LINK: u16 = 5;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_MACVLAN_BC_CUTOFF: u16 = 9;
@@ -24,7 +28,8 @@ pub(crate) struct Child<'a> {
     /// The parent's index.
     pub(crate) parent: u32,
     pub(crate) namespace: BorrowedFd<'a>,
-    pub(crate) name: &'a InterfaceName,
+    /// A name that no other interface has, neither there nor here.
+    pub(crate) id: &'a InterfaceName,
     /// In bytes; the parent's if missing.
     pub(crate) mtu: Option<u32>,
 }
@@ -32,7 +37,7 @@ pub(crate) struct Child<'a> {
 impl Child<'_> {
     fn write(&self, m: &mut Writer, kind: &str, data: impl FnOnce(&mut Writer)) {
         header(m, 0, 0);
-        m.text(IFLA_IFNAME, self.name.as_str())
+        m.text(IFLA_IFNAME, self.id.as_str())
             .u32(IFLA_LINK, self.parent)
             .u32(IFLA_NET_NS_FD, self.namespace.as_raw_fd() as u32);
         if let Some(mtu) = self.mtu {
@@ -92,6 +97,24 @@ pub(crate) fn create_ipvlan(requests: &mut Requests, child: &Child<'_>, mode: Ip
                 .attribute(IFLA_IPVLAN_FLAGS, &flag.to_ne_bytes());
         });
     })
+}
+
+/// Gives a new interface its name beside the one that it was created by; with `ipv6` keeps the kernel from giving it
+/// addresses.
+pub(crate) fn name(requests: &mut Requests, index: u32, name: &InterfaceName, id: &InterfaceName, ipv6: bool) {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.text(IFLA_IFNAME, name.as_str());
+        if ipv6 {
+            m.nested(IFLA_AF_SPEC, no_generated_addresses);
+        }
+    });
+    requests.push(RTM_NEWLINKPROP, CREATE | EXCL | APPEND, |m| {
+        header(m, index, 0);
+        m.nested(IFLA_PROP_LIST, |m| {
+            m.text(IFLA_ALT_IFNAME, id.as_str());
+        });
+    });
 }
 
 /// Creates a VLAN of the interface with the index `on`, down.

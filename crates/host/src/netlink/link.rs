@@ -22,7 +22,7 @@ pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
-const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
@@ -96,7 +96,7 @@ pub(crate) fn configure_bridge(requests: &mut Requests, index: u32, ipv6: bool) 
     })
 }
 
-fn no_generated_addresses(m: &mut Writer) {
+pub(super) fn no_generated_addresses(m: &mut Writer) {
     m.nested(AF_INET6, |m| {
         m.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     });

@@ -45,12 +45,14 @@ pub(super) fn plug(
     endpoint: &Endpoint,
     namespace: &NamespacePath,
 ) -> Vec<Op> {
-    let (name, link, mtu) = (parent.name.clone(), endpoint.interface.clone(), parent.mtu);
+    let (name, mtu) = (parent.name.clone(), parent.mtu);
+    let (link, id) = (endpoint.interface.clone(), endpoint.host_interface.clone());
     let mut ops = vec![match parent.children {
         Children::Macvlan { mode, broadcast_limit } => Op::CreateMacvlan {
             parent: name,
             namespace: namespace.clone(),
             link,
+            id,
             mac: endpoint.mac,
             mtu,
             mode,
@@ -60,6 +62,7 @@ pub(super) fn plug(
             parent: name,
             namespace: namespace.clone(),
             link,
+            id,
             mtu,
             mode,
             flag,
@@ -73,6 +76,7 @@ pub(super) fn plug(
 pub(super) fn unplug(endpoint: &Endpoint, namespace: &NamespacePath) -> Op {
     Op::DeleteInside {
         namespace: namespace.clone(),
-        link: endpoint.interface.clone(),
+        // Whatever its container calls it by now.
+        link: endpoint.host_interface.clone(),
     }
 }

@@ -30,6 +30,7 @@ fn reach_each_other(a: &Container, b: &Container) {
 #[test]
 fn containers_are_on_the_wire_with_their_own_addresses() {
     let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
     let before = Snapshot::take(&host);
     on_the_wire(&host, "");
     let (a, _a) = serving(&host, "a", "--net lan --mac-address 02:11:22:33:44:55");
@@ -115,9 +116,12 @@ fn mode_vepa_leaves_neighbours_to_the_switch() {
 fn mode_passthru_has_room_for_one() {
     let host = Host::new();
     host.net.ip("link add up1 type veth peer name down1
+         link set up1 addrgenmode none
+         link set down1 addrgenmode none
          link set up1 up
          link set down1 up
          addr add 10.9.0.1/24 dev down1");
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
     let before = Snapshot::take(&host);
     let create = "network create -d macvlan -o parent=up1 --subnet 10.9.0.0/24";
     host.z(&format!("{create} -o macvlan_mode=passthru whole")).ok();
@@ -275,14 +279,14 @@ fn a_dry_run_prints_what_would_be_done_and_does_nothing() {
     host.z("run --dry-run --net lan --mac-address 02:00:00:00:00:07 --rootfs / -- true")
         .ok()
         .prints(&[
-            "ip link add link eth0 name eth0 netns ",
+            "ip link add link eth0 name zdv",
             " address 02:00:00:00:00:07 mtu 1400 type macvlan mode vepa\n",
             "ip route replace 0.0.0.0/0 via 203.0.113.2 dev eth0",
         ]);
     let a = host.run("a", "--net lan");
     host.z("network disconnect --dry-run lan a")
         .ok()
-        .prints(&["nsenter --net=", " ip link delete eth0"]);
+        .prints(&["nsenter --net=", " ip link delete zdv"]);
     assert_eq!(host.z("network rm --dry-run lan").status, 1, "somebody is on it");
     host.z("rm -f a").ok();
     drop(a);

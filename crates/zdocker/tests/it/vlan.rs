@@ -97,6 +97,7 @@ fn a_network_without_a_parent_leads_nowhere() {
         return;
     }
     let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 other").ok();
     let before = Snapshot::take(&host);
     for driver in ["macvlan", "ipvlan"] {
         host.z(&format!("network create -d {driver} --subnet 10.5.0.0/24 n"))
