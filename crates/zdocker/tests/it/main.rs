@@ -20,4 +20,4 @@ mod networks;
 mod publish;
 mod reach;
 mod start;
-mod vlan;
+mod vlans;

@@ -10,6 +10,7 @@ fn host_with_vlan() -> Option<Host> {
         return None;
     }
     let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 other").ok();
     host.outside.ip("link add link lan name lan.7 type vlan id 7
          addr add 10.7.0.1/24 dev lan.7
          link set lan.7 up");
@@ -125,6 +126,6 @@ fn create_and_rm_killed_leave_no_vlan() {
         let removed = host.z("network rm n");
         assert!([0, 1].contains(&removed.status), "{removed:?}");
     };
-    killed_at_each(&host, (KERNEL, 2), || {}, create, tidy);
-    killed_at_each(&host, (KERNEL, 2), || drop(host.z(create).ok()), "network rm n", tidy);
+    killed_at_each(&host, (KERNEL, 4), || {}, create, tidy);
+    killed_at_each(&host, (KERNEL, 1), || drop(host.z(create).ok()), "network rm n", tidy);
 }
