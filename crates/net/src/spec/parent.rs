@@ -270,3 +270,125 @@ fn check_shared(name: &InterfaceName, children: Children, around: &Surroundings)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::MacAddress;
+    use crate::seen::{Seen, SeenLink};
+
+    /// `eth0`, which is on Ethernet, and `wg0`, which is not.
+    fn host() -> Seen {
+        let link = |name: &str, mac| SeenLink {
+            name: name.parse().unwrap(),
+            mac,
+            mtu: 1400,
+        };
+        Seen {
+            links: vec![link("eth0", Some(MacAddress::local([7; 6]))), link("wg0", None)],
+            connected: vec![("eth0".parse().unwrap(), "192.0.2.0/24".parse().unwrap())],
+            ..Seen::default()
+        }
+    }
+
+    /// The network that driver, subnet and options ask for beside `networks`.
+    fn among(networks: &[Network], driver: &str, subnet: &str, options: &[&str]) -> Result<Network, SpecError> {
+        let options = options.iter().map(|option| option.split_once('=').unwrap());
+        let request = NetworkRequest {
+            name: format!("n{}", networks.len()),
+            driver: Some(driver.to_owned()),
+            subnets: vec![subnet.to_owned()],
+            options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ..NetworkRequest::default()
+        };
+        let around = Surroundings {
+            networks,
+            seen: &host(),
+            pools: &[],
+        };
+        let birth = Birth {
+            id: Id::new([networks.len() as u8 + 1; 32]),
+            mac: MacAddress::local([1; 6]),
+            now: 0,
+        };
+        super::super::create(&request, &around, birth)
+    }
+
+    fn alone(driver: &str, options: &[&str]) -> ParentDevice {
+        among(&[], driver, "192.0.2.0/24", options).unwrap().parent.unwrap()
+    }
+
+    #[test]
+    fn a_parent_that_is_there_is_somebody_elses() {
+        let parent = alone("macvlan", &["parent=eth0", "bclim=-1"]);
+        let children = Children::Macvlan {
+            mode: MacvlanMode::Bridge,
+            broadcast_limit: Some(-1),
+        };
+        assert_eq!((parent.name.as_str(), parent.mtu, parent.made), ("eth0", None, None));
+        assert_eq!(parent.children, children);
+        let flag = IpvlanFlag::Vepa;
+        let children = Children::Ipvlan {
+            mode: IpvlanMode::L3s,
+            flag,
+        };
+        let options = ["parent=wg0", "mode=l3s", "ipvlan_flag=vepa", "mtu=1300"];
+        let parent = alone("ipvlan", &options);
+        assert_eq!((parent.children, parent.mtu), (children, Some(1300)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_made_where_it_can_be() {
+        let on = || "eth0".parse().unwrap();
+        let vlan = |name: &str| alone("macvlan", &[&format!("parent={name}")]).made;
+        assert_eq!(vlan("eth0.7"), Some(MadeParent::Vlan { on: on(), id: 7 }));
+        assert_eq!(vlan("eth0.4094"), Some(MadeParent::Vlan { on: on(), id: 4094 }));
+        for options in [&[][..], &["parent="]] {
+            let network = among(&[], "ipvlan", "192.0.2.0/24", options).unwrap();
+            let parent = network.parent.unwrap();
+            assert_eq!(
+                (parent.name.as_str(), parent.made),
+                ("dm-010101010101", Some(MadeParent::Dummy))
+            );
+            assert!(network.internal);
+        }
+    }
+
+    #[test]
+    fn networks_on_one_parent_get_along_or_are_refused() {
+        let first = |driver: &str, options: &[&str]| among(&[], driver, "192.0.2.0/24", options).unwrap();
+        let check = |one: (&str, &[&str]), two: (&str, &[&str]), refused: Option<&str>| {
+            let second = among(&[first(one.0, one.1)], two.0, "198.51.100.0/24", two.1);
+            match (second, refused) {
+                (Ok(second), None) => second.parent.unwrap().made,
+                (Err(error), Some(words)) if error.to_string().contains(words) => None,
+                (second, _) => panic!("{one:?} and {two:?}: {second:?}"),
+            }
+        };
+        let (bridge, passthru) = (&["parent=eth0"][..], &["parent=eth0", "mode=passthru"][..]);
+        let (private, vlan) = (&["parent=eth0", "mode=private"][..], &["parent=eth0.7"][..]);
+        let (l3, vepa) = (
+            &["parent=eth0", "mode=l3"][..],
+            &["parent=eth0", "ipvlan_flag=vepa"][..],
+        );
+        check(("macvlan", bridge), ("macvlan", private), None);
+        check(("macvlan", bridge), ("ipvlan", &["parent=wg0"]), None);
+        check(("macvlan", bridge), ("ipvlan", bridge), Some("macvlan and ipvlan"));
+        check(("macvlan", bridge), ("macvlan", passthru), Some("passthru"));
+        check(("macvlan", passthru), ("macvlan", bridge), Some("\"n0\""));
+        check(("ipvlan", bridge), ("ipvlan", bridge), None);
+        check(("ipvlan", l3), ("ipvlan", bridge), Some("another mode or flag"));
+        check(("ipvlan", bridge), ("ipvlan", vepa), Some("another mode or flag"));
+        let made = check(("macvlan", vlan), ("macvlan", vlan), None);
+        assert!(matches!(made, Some(MadeParent::Vlan { id: 7, .. })));
+    }
+
+    #[test]
+    fn the_hosts_own_subnets_may_be_given_and_are_never_found() {
+        let taken = [among(&[], "macvlan", "192.0.2.0/24", &["parent=eth0"]).unwrap()];
+        let error = among(&taken, "bridge", "192.0.2.128/25", &[]).unwrap_err();
+        assert!(matches!(error, SpecError::OverlapsNetwork(..)), "{error}");
+        let error = among(&[], "bridge", "192.0.2.0/24", &[]).unwrap_err();
+        assert!(matches!(error, SpecError::OverlapsHost(..)), "{error}");
+    }
+}

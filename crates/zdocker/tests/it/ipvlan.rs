@@ -111,11 +111,6 @@ fn mode_l3_routes_by_the_interface_itself() {
             host.outside
                 .ip(&format!("neigh replace {address} lladdr {mac} dev lan"));
         }
-        let outside = host.outside.ip_json(&["link", "show", "lan"])[0]["address"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let _ = outside;
         answers(&host.outside, ip(OUTSIDE_V4), a.v4(), "a");
         host.z("rm -f a b").ok();
         host.z("network rm routed").ok();

@@ -28,4 +28,4 @@ mod reach;
 mod relay;
 mod shaping;
 mod start;
-mod vlan;
+mod vlans;

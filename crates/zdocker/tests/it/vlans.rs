@@ -1,6 +1,8 @@
 //! Parents that are ours to make: VLANs, and interfaces that lead nowhere. Where the kernel lacks them they are tried in
 //! the virtual machine (`cargo xtask test`).
 
+use std::fs;
+
 use crate::harness::kill::{KERNEL, has_strace, killed_at_each};
 use crate::harness::{Feature, Host, Snapshot, answers, ip, is_silent, needs, serving};
 
@@ -10,6 +12,7 @@ fn host_with_vlan() -> Option<Host> {
         return None;
     }
     let host = Host::new();
+    host.z("network create --subnet 10.1.0.0/24 other").ok();
     host.outside.ip("link add link lan name lan.7 type vlan id 7
          addr add 10.7.0.1/24 dev lan.7
          link set lan.7 up");
@@ -92,6 +95,35 @@ fn a_vlan_that_somebody_deleted_is_made_again() {
 }
 
 #[test]
+fn after_a_reboot_a_vlan_is_made_again_unless_somebody_else_did() {
+    let Some(host) = host_with_vlan() else { return };
+    let reboot = |number: u32| {
+        let id = host.scratch().join(format!("boot {number}"));
+        fs::write(&id, format!("00000000-0000-0000-0000-{number:012}\n")).unwrap();
+        host.net.ip("link delete eth0.7");
+        let id = id.to_str().unwrap();
+        host.program("mount", &["--bind", id, "/proc/sys/kernel/random/boot_id"])
+            .ok();
+    };
+    host.z("network create -d macvlan -o parent=eth0.7 --subnet 10.7.0.0/24 n")
+        .ok();
+    reboot(1);
+    assert!(!has_link(&host, "eth0.7"));
+    let (a, a_server) = serving(&host, "a", "--net n");
+    answers(&host.outside, ip("10.7.0.1"), a.v4(), "a");
+    host.z("rm -f a").ok();
+    drop((a, a_server));
+    reboot(2);
+    host.net
+        .ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 up");
+    let (a, _a) = serving(&host, "a", "--net n");
+    answers(&host.outside, ip("10.7.0.1"), a.v4(), "a");
+    host.z("rm -f a").ok();
+    host.z("network rm n").ok();
+    assert!(has_link(&host, "eth0.7"), "it is not ours");
+}
+
+#[test]
 fn a_network_without_a_parent_leads_nowhere() {
     if !needs(&[Feature::Dummy, Feature::Ipvlan]) {
         return;
@@ -125,6 +157,6 @@ fn create_and_rm_killed_leave_no_vlan() {
         let removed = host.z("network rm n");
         assert!([0, 1].contains(&removed.status), "{removed:?}");
     };
-    killed_at_each(&host, (KERNEL, 2), || {}, create, tidy);
-    killed_at_each(&host, (KERNEL, 2), || drop(host.z(create).ok()), "network rm n", tidy);
+    killed_at_each(&host, (KERNEL, 6), || {}, create, tidy);
+    killed_at_each(&host, (KERNEL, 1), || drop(host.z(create).ok()), "network rm n", tidy);
 }
