@@ -71,7 +71,11 @@ impl Engine {
             let is_ours = network.parent.as_ref().is_none_or(|parent| parent.made.is_some());
             if missing != Missing::NotOurs && is_ours {
                 let record = self.find_network(network.id.as_str())?;
-                self.real_network(record)?;
+                match self.real_network(record) {
+                    // What a VLAN would be made on is gone as well; that is said, and keeps nothing else from being mended.
+                    Err(error @ EngineError::NoParent { .. }) => self.journal.warn(&error.to_string()),
+                    made => drop(made?),
+                }
             }
         }
         for (network, endpoint, astray) in self.astray_endpoints()? {

@@ -71,6 +71,17 @@ fn containers_are_on_the_wire_with_their_own_addresses() {
 }
 
 #[test]
+fn the_hosts_own_address_is_not_handed_out() {
+    let host = Host::new();
+    host.z("network create -d macvlan -o parent=eth0 --subnet 203.0.113.0/29 --gateway 203.0.113.2 lan")
+        .ok();
+    assert_eq!(host.run("a", "--net lan").v4(), ip("203.0.113.3"));
+    host.z(&format!("run --net lan --ip {HOST_V4} --rootfs / -- true"))
+        .exits(125)
+        .says(&[HOST_V4, "in use"]);
+}
+
+#[test]
 fn nothing_of_the_kernels_own_is_on_the_interface() {
     let host = Host::new();
     on_the_wire(&host, "");
