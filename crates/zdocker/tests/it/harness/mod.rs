@@ -19,5 +19,5 @@ pub(crate) use netns::NetNs;
 pub(crate) use outside::{HOST_V4, HOST_V6, NEIGHBOUR_V4, OUTSIDE_V4, OUTSIDE_V6, ip};
 pub(crate) use pty::Terminal;
 pub(crate) use snapshot::Snapshot;
-pub(crate) use traffic::{Answer, Proto, Server, UdpFlow, does_not_reach, reaches};
+pub(crate) use traffic::{Answer, Proto, Server, UdpFlow, does_not_reach, reaches, try_reach};
 pub(crate) use wait::{skipped, until, until_some};
