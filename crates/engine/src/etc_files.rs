@@ -144,11 +144,7 @@ mod tests {
             };
             assert_eq!(resolv_conf(&[], &settings, host), expected);
         };
-        check(
-            &["x", "y"],
-            &[],
-            "options ndots:1\nsearch x y\nnameserver 10.0.0.1\n",
-        );
+        check(&["x", "y"], &[], "options ndots:1\nsearch x y\nnameserver 10.0.0.1\n");
         check(
             &["."],
             &["ndots:2", "edns0"],
@@ -176,7 +172,10 @@ mod tests {
     #[test]
     fn a_host_without_usable_servers_leaves_the_public_ones() {
         for host in ["", "nameserver 127.0.0.53\n", "nameserver 0.0.0.0\n"] {
-            assert_eq!(resolv_conf(&[], &ResolverSettings::default(), host), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+            assert_eq!(
+                resolv_conf(&[], &ResolverSettings::default(), host),
+                "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+            );
         }
     }
 

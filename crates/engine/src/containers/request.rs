@@ -194,7 +194,11 @@ pub(super) fn specify(
 /// Each is one word of a line of resolv.conf(5).
 fn check_resolver(settings: &ResolverSettings) -> Result<(), EngineError> {
     let is_word = |word: &&String| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_graphic());
-    let bad = settings.search.iter().chain(&settings.options).find(|word| !is_word(word));
+    let bad = settings
+        .search
+        .iter()
+        .chain(&settings.options)
+        .find(|word| !is_word(word));
     bad.map_or(Ok(()), |bad| Err(EngineError::BadResolver(bad.clone())))
 }
 

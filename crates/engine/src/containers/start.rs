@@ -119,7 +119,9 @@ impl Engine {
         }
         let resolv_conf = match spec.namespace {
             // On the host's network its own name servers are reached, on loopback as well.
-            NamespaceChoice::Host if spec.dns.is_empty() && spec.resolver == ResolverSettings::default() => read_or_empty(Path::new("/etc/resolv.conf")),
+            NamespaceChoice::Host if spec.dns.is_empty() && spec.resolver == ResolverSettings::default() => {
+                read_or_empty(Path::new("/etc/resolv.conf"))
+            }
             _ => etc_files::resolv_conf(&spec.dns, &spec.resolver, &etc_files::host_resolv_conf()),
         };
         let hostname = spec.full_hostname().unwrap_or_else(|| spec.hostname.clone());

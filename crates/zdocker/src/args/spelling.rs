@@ -30,14 +30,18 @@ pub(super) fn filter(text: &str) -> Result<(String, String), String> {
 
 /// Docker's `--link`.
 pub(super) fn refused_link(_: &str) -> Result<Infallible, &'static str> {
-    Err("containers are not linked; on the same network they know each other by name, \
-         and by another one with --network-alias (run) or --alias (network connect)")
+    Err(
+        "containers are not linked; on the same network they know each other by name, \
+         and by another one with --network-alias (run) or --alias (network connect)",
+    )
 }
 
 /// Docker's `--link-local-ip`.
 pub(super) fn refused_link_local_ip(_: &str) -> Result<Infallible, &'static str> {
-    Err("a container has one address of a family on a network, from its subnets: choose it with --ip or --ip6; \
-         the kernel adds an IPv6 link-local address by itself")
+    Err(
+        "a container has one address of a family on a network, from its subnets: choose it with --ip or --ip6; \
+         the kernel adds an IPv6 link-local address by itself",
+    )
 }
 
 /// Docker's `--sysctl`.

@@ -233,7 +233,7 @@ fn endpoint_settings(view: &ContainerView, network: &Network, endpoint: Option<&
         .map(|_| dns_names(view, network, &settings.aliases))
         .unwrap_or_default();
     let mut value = json!({
-        "IPAMConfig": null,
+        "IPAMConfig": ipam_config(view, network),
         "Links": null,
         "Aliases": or_null(&settings.aliases, settings.aliases.is_empty()),
         "DriverOpts": map_or_null(&settings.options),
@@ -253,6 +253,28 @@ fn endpoint_settings(view: &ContainerView, network: &Network, endpoint: Option<&
         value["Bandwidth"] = bandwidth(&settings.bandwidth);
     }
     value
+}
+
+/// The addresses that the container was given by who asked for it; null where there are none.
+fn ipam_config(view: &ContainerView, network: &Network) -> Value {
+    let choice = view
+        .spec
+        .networks
+        .iter()
+        .find(|choice| choice.network == network.name.as_str());
+    let asked = choice
+        .map(|choice| choice.endpoint.addresses.as_slice())
+        .unwrap_or_default();
+    let fields = asked.iter().map(|address| {
+        let field = if address.is_ipv4() {
+            "IPv4Address"
+        } else {
+            "IPv6Address"
+        };
+        (field.to_owned(), Value::from(address.to_string()))
+    });
+    let fields: Map<String, Value> = fields.collect();
+    or_null(&fields, fields.is_empty())
 }
 
 /// The gateway of the subnet that `address` is in; a network without a way out has none.

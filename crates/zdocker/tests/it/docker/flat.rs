@@ -41,7 +41,11 @@ fn key_of(key: &str, value: &Value) -> String {
 /// A value; in the place of what no two runs have in common, what kind of thing it is.
 fn leaf(path: &str, value: &Value) -> String {
     let Some(text) = value.as_str() else {
-        return if path.ends_with(".Pid") { "<pid>".to_owned() } else { value.to_string() };
+        return if path.ends_with(".Pid") {
+            "<pid>".to_owned()
+        } else {
+            value.to_string()
+        };
     };
     let is_hex = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id(text) || (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())) {

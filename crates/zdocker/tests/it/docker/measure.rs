@@ -26,13 +26,17 @@ const PATIENCE: Duration = Duration::from_millis(1300);
 const AT_ONCE: usize = 100;
 /// What stands for no answer.
 const SILENCE: &str = "-";
+/// What stands for a line that is there.
+const YES: &str = "yes";
 
 /// Everything that is measured after a stage.
 pub(super) fn measure(engine: &Engine, stage: &Stage) -> Findings {
     let running = Running::new(engine, stage);
     let mut findings = Findings::new();
-    for (container, net) in &running.containers {
-        let interfaces = addresses(net).into_iter().map(|(interface, address)| format!("{interface} {address}"));
+    for (container, net) in running.containers.iter().filter(|(name, _)| *name != "hosted") {
+        let interfaces = addresses(net)
+            .into_iter()
+            .map(|(interface, address)| format!("{interface} {address}"));
         let key = format!("{}: {container} interfaces", stage.name);
         findings.insert(key, interfaces.collect::<Vec<_>>().join(", "));
     }
@@ -48,10 +52,9 @@ fn look(engine: &Engine, stage: &Stage, findings: &mut Findings) {
     for container in stage.containers {
         let value = engine.json(&format!("inspect {container}"))[0].take();
         flat::add(findings, &format!("{name}: inspect {container}"), &value);
-        let ports = engine.call(&format!("port {container}")).ok();
-        let mut lines: Vec<&str> = ports.stdout.lines().collect();
-        lines.sort_unstable();
-        findings.insert(format!("{name}: port {container}"), lines.join(", "));
+        for line in engine.call(&format!("port {container}")).ok().stdout.lines() {
+            findings.insert(format!("{name}: port {container}: {line}"), YES.to_owned());
+        }
     }
     for network in NETWORKS {
         let value = engine.json(&format!("network inspect {network}"))[0].take();
@@ -66,12 +69,16 @@ fn look(engine: &Engine, stage: &Stage, findings: &mut Findings) {
         let (network, rest) = row.split_once(' ').unwrap();
         findings.insert(format!("{name}: network ls {network}"), rest.to_owned());
     }
-    for (title, field) in [("networks", "{{.Networks}}"), ("ports", "{{.Ports}}"), ("state", "{{.State}}")] {
+    for (title, field) in [
+        ("networks", "{{.Networks}}"),
+        ("ports", "{{.Ports}}"),
+        ("state", "{{.State}}"),
+    ] {
         for row in rows(&["ps", "-a", "--format", &format!("{{{{.Names}}}}|{field}")]) {
             let (container, rest) = row.split_once('|').unwrap();
-            let mut parts: Vec<&str> = rest.split([',']).map(str::trim).collect();
-            parts.sort_unstable();
-            findings.insert(format!("{name}: ps {container} {title}"), parts.join(","));
+            for part in rest.split(',').map(str::trim) {
+                findings.insert(format!("{name}: ps {container} {title}: {part}"), YES.to_owned());
+            }
         }
     }
     let template = "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}}/{{$v.IPPrefixLen}} \
@@ -176,11 +183,25 @@ impl<'e> Running<'e> {
         for address in [OUTSIDE_V4, OUTSIDE_V6] {
             add(address.to_owned(), ip(address), PORT, &both);
         }
-        for address in [HOST_V4, HOST_V6, "127.0.0.1", "::1", "10.20.0.1", "10.21.0.254", "10.22.0.1", "fd00:23::1"] {
+        for address in [
+            HOST_V4,
+            HOST_V6,
+            "127.0.0.1",
+            "::1",
+            "10.20.0.1",
+            "10.21.0.254",
+            "10.22.0.1",
+            "fd00:23::1",
+        ] {
             add(address.to_owned(), ip(address), HOST_PORT, &[Proto::Tcp]);
             for port in PUBLISHED {
                 let udp = [8080, 8088].contains(port);
-                add(address.to_owned(), ip(address), *port, if udp { &both } else { &both[..1] });
+                add(
+                    address.to_owned(),
+                    ip(address),
+                    *port,
+                    if udp { &both } else { &both[..1] },
+                );
             }
         }
         targets

@@ -14,7 +14,20 @@ pub(super) const NETWORKS: &[&str] = &["bridge", "host", "none", "front", "back"
 
 /// The names that every container asks for.
 pub(super) const NAMES: &[&str] = &[
-    "web", "www", "app", "application", "db", "data", "vault", "vault2", "six", "six2", "quiet1", "quiet2", "old", "old2",
+    "web",
+    "www",
+    "app",
+    "application",
+    "db",
+    "data",
+    "vault",
+    "vault2",
+    "six",
+    "six2",
+    "quiet1",
+    "quiet2",
+    "old",
+    "old2",
 ];
 
 /// The host's ports that are published at some time, for `host:PORT`.
