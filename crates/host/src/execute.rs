@@ -121,6 +121,7 @@ impl<'a> Execution<'a> {
             }
             Op::RestoreFirewall(elements) => {
                 self.flush(step)?;
+                self.kernel.has_deleted_elements();
                 let restored = self
                     .kernel
                     .netfilter()
@@ -205,6 +206,25 @@ impl<'a> Execution<'a> {
                     address::add(r, index, *address, *prefix)
                 })
             }
+            Op::DeleteAddress {
+                place,
+                link,
+                address,
+                prefix,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    address::delete(r, index, *address, *prefix)
+                })
+            }
+            Op::SetMtu { place, link, mtu } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_mtu(r, index, *mtu))
+            }
+            Op::SetMac { place, link, mac } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_mac(r, index, *mac))
+            }
             Op::SetUp { place, link } => {
                 let index = self.index(place, link).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| link::set_up(r, index))
@@ -240,9 +260,12 @@ impl<'a> Execution<'a> {
             Op::AddElements(elements) => {
                 self.request(step, &Lane::Firewall, |r| element::push_all(r, Change::Add, elements))
             }
-            Op::DeleteElements(elements) => self.request(step, &Lane::Firewall, |r| {
-                element::push_all(r, Change::Delete, elements)
-            }),
+            Op::DeleteElements(elements) => {
+                self.kernel.has_deleted_elements();
+                self.request(step, &Lane::Firewall, |r| {
+                    element::push_all(r, Change::Delete, elements)
+                })
+            }
             Op::ForgetUdpFlows { ports } => {
                 self.flush(step)?;
                 self.kernel.forget_udp(ports).map_err(|error| failed(error.into()))
@@ -486,6 +509,7 @@ fn is_so_already(op: &Op, errno: Errno) -> bool {
     match op {
         Op::AddRule { .. } => errno == Errno::EEXIST,
         Op::DeleteRoute { .. } => errno == Errno::ESRCH,
+        Op::DeleteAddress { .. } => errno == Errno::EADDRNOTAVAIL,
         Op::DeleteRule { .. } => errno == Errno::ENOENT,
         _ => false,
     }

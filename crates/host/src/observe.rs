@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::netlink::link::Link;
 use crate::netlink::route::Route;
 use crate::netlink::{NetlinkError, address, link, route};
+use crate::netns::NamespaceError;
 use crate::nft::whole;
 use crate::sysctl::{self, SysctlError};
 
@@ -18,6 +19,9 @@ pub enum ObserveError {
     /// The kernel did not answer.
     #[error("cannot look at the host's network: {0}")]
     Netlink(#[from] NetlinkError),
+    /// A network namespace could not be entered.
+    #[error("cannot look at a container's network: {0}")]
+    Namespace(#[from] NamespaceError),
     /// A kernel variable could not be read.
     #[error("cannot look at the host's network: {0}")]
     Sysctl(#[from] SysctlError),
@@ -90,7 +94,7 @@ impl Kernel {
 fn egress(routes: &[Route]) -> Option<u32> {
     let defaults = routes
         .iter()
-        .filter(|route| route.in_main_table && route.destination.prefix() == 0);
+        .filter(|route| route.in_main_table() && route.destination.prefix() == 0);
     let best = defaults.filter(|route| route.index.is_some());
     best.min_by_key(|route| (route.destination.family(), route.metric))
         .and_then(|route| route.index)

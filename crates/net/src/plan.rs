@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
+use crate::mend::SeenPort;
 use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
 use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
@@ -30,7 +31,7 @@ pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
     ops
 }
 
-fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
+pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
     let BridgeDevice { name, mac, mtu } = bridge;
     let mut ops = vec![Op::CreateBridge {
         name: name.clone(),
@@ -57,7 +58,7 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
 }
 
 /// Lets the host forward the packets of the network's families.
-fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
+pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     let set = |key: String, value: &str| Op::SetSysctl {
         place: Place::Host,
         key,
@@ -159,7 +160,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
 }
 
 /// Gives the interface of an endpoint its addresses and routes, and sets it up.
-fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     let inside = Place::Namespace(namespace.clone());
     let mut ops: Vec<Op> = Vec::new();
     ops.extend(endpoint.settings.sysctls.iter().map(|(key, value)| Op::SetSysctl {
@@ -189,6 +190,14 @@ fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) 
 /// published of itself.
 fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
     !endpoint.ports.is_empty() && !network.settings.no_hairpin
+}
+
+/// How the port of `endpoint` is to be set up.
+pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
+    SeenPort {
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
+    }
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
@@ -342,7 +351,7 @@ fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
 }
 
 /// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
-fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+pub(crate) fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
     Op::JoinBridge {
         link: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),

@@ -2,7 +2,9 @@
 
 pub(crate) mod batch;
 pub(crate) mod element;
+pub(crate) mod dump;
 mod expr;
 pub(crate) mod load;
+mod parse;
 mod table;
 pub(crate) mod whole;

@@ -1,0 +1,110 @@
+//! Looking at all that is compared with the records: a namespace's network, and our tables.
+
+use std::path::Path;
+
+use zdocker_net::mend::{SeenNamespace, SeenRoute, SeenTables};
+use zdocker_net::names::InterfaceName;
+use zdocker_net::op::NamespacePath;
+
+use crate::kernel::Kernel;
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
+use crate::netns::Namespace;
+use crate::nft::dump;
+use crate::observe::ObserveError;
+use crate::sysctl;
+
+impl Kernel {
+    /// Looks at the interfaces of the host and their addresses.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_host(&mut self) -> Result<SeenNamespace, ObserveError> {
+        let socket = self.route()?;
+        Ok(SeenNamespace {
+            interfaces: link::all(socket)?.iter().map(link::Link::interface).collect(),
+            addresses: addresses(socket)?,
+            ..SeenNamespace::default()
+        })
+    }
+
+    /// Looks at a bridge of the host and at one of its ports only.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_port(
+        &mut self,
+        bridge: &InterfaceName,
+        port: &InterfaceName,
+    ) -> Result<SeenNamespace, ObserveError> {
+        let socket = self.route()?;
+        let found = [link::find(socket, bridge)?, link::find(socket, port)?];
+        Ok(SeenNamespace {
+            interfaces: found.iter().flatten().map(link::Link::interface).collect(),
+            ..SeenNamespace::default()
+        })
+    }
+
+    /// Looks at the network within a namespace, and at these of its kernel variables; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_inside(
+        &mut self,
+        namespace: &NamespacePath,
+        sysctls: &[String],
+    ) -> Result<Option<SeenNamespace>, ObserveError> {
+        let path = Path::new(&namespace.0);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let namespace = Namespace::open(path)?;
+        let (socket, values) = namespace.run(|| (Socket::open(Subsystem::Route), read_all(sysctls)))?;
+        let mut socket = socket?;
+        let mut seen = inside(&mut socket)?;
+        seen.sysctls.extend(values?);
+        Ok(Some(seen))
+    }
+
+    /// Looks at our tables: whether they are as they are loaded, and at their elements.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_tables(&mut self) -> Result<SeenTables, ObserveError> {
+        let reference = Namespace::run_in_new(dump::of_fresh_tables)??;
+        let socket = self.netfilter()?;
+        if dump::structure(socket)? != reference {
+            return Ok(SeenTables::Damaged);
+        }
+        Ok(match dump::elements(socket)? {
+            Some(elements) => SeenTables::Whole(elements),
+            None => SeenTables::Damaged,
+        })
+    }
+}
+
+fn read_all(keys: &[String]) -> Result<Vec<(String, String)>, sysctl::SysctlError> {
+    let read = |key: &String| Ok(sysctl::read(key)?.map(|value| (key.clone(), value)));
+    keys.iter().filter_map(|key| read(key).transpose()).collect()
+}
+
+fn addresses(socket: &mut Socket) -> Result<Vec<(u32, zdocker_net::model::InterfaceAddress)>, NetlinkError> {
+    let all = address::all(socket)?;
+    Ok(all.into_iter().map(|address| (address.index, address.own)).collect())
+}
+
+fn inside(socket: &mut Socket) -> Result<SeenNamespace, NetlinkError> {
+    let routes = route::all(socket)?.into_iter().map(|route| SeenRoute {
+        table: route.table,
+        destination: route.destination,
+        via: route.via,
+        index: route.index,
+        metric: route.metric,
+    });
+    Ok(SeenNamespace {
+        routes: routes.collect(),
+        interfaces: link::all(socket)?.iter().map(link::Link::interface).collect(),
+        addresses: addresses(socket)?,
+        rules: rule::ours(socket)?,
+        ..SeenNamespace::default()
+    })
+}
