@@ -4,14 +4,12 @@ use std::fs;
 use std::io;
 
 use zdocker_host::netns;
-use zdocker_host::store::{ContainerRecord, ContainerState, State};
-use zdocker_net::model::{Endpoint, Network};
+use zdocker_host::store::{ContainerRecord, ContainerState};
 use zdocker_net::names::Id;
-use zdocker_net::plan::{self, Missing};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::networks::real_things;
+use crate::reload::{Difference, Reloaded, Scope};
 
 impl Engine {
     /// What is wrong, a line each; nothing is changed.
@@ -32,20 +30,9 @@ impl Engine {
         for record in self.store.read(|records| records.half_done_networks())? {
             findings.push(format!("network {} is half created or removed", record.network.name));
         }
-        findings.extend(
-            self.unreal_networks()?
-                .iter()
-                .map(|(network, missing)| describe(network, missing)),
-        );
-        for (network, endpoint, astray) in self.astray_endpoints()? {
-            let container = self.store.read(|records| records.container(&endpoint.container))?;
-            let name = container.map_or_else(|| endpoint.container.to_string(), |record| record.name.to_string());
-            findings.push(format!(
-                "container {name} {} network {}",
-                astray.describe(),
-                network.name
-            ));
-        }
+        let found = self.compare(&Scope::All)?;
+        findings.extend(found.differences.iter().map(describe));
+        findings.extend(found.refused.iter().map(ToString::to_string));
         findings.extend(
             self.stray_namespaces()?
                 .iter()
@@ -61,75 +48,16 @@ impl Engine {
     pub fn repair(&mut self) -> Result<Vec<String>, EngineError> {
         let findings = self.check()?;
         self.settle()?;
-        for (network, missing) in self.unreal_networks()? {
-            if missing != Missing::NotOurs {
-                let record = self.find_network(network.id.as_str())?;
-                self.real_network(record)?;
-            }
-        }
-        for (network, endpoint, astray) in self.astray_endpoints()? {
-            match astray {
-                Astray::Unplugged => {
-                    let seen = self.kernel().observe()?;
-                    self.rejoin(&network, &seen)?;
-                }
-                Astray::NoInterface => {
-                    let namespace = self.namespace_path(endpoint.container.as_str());
-                    self.apply(&plan::reattach(&network, &endpoint, &namespace))?;
-                }
-            }
-        }
+        let mut done = Reloaded::default();
+        self.mend_scope(&Scope::All, false, &mut done)?;
         for id in self.stray_namespaces()? {
             let path = self.namespaces_dir().join(&id);
             netns::delete(&path).map_err(|error| EngineError::io("remove", path)(io::Error::other(error)))?;
         }
-        Ok(findings)
-    }
-
-    /// The networks that were made real in this boot and are no longer.
-    fn unreal_networks(&mut self) -> Result<Vec<(Network, Missing)>, EngineError> {
-        let mut unreal = Vec::new();
-        for record in self.store.read(|records| records.networks())? {
-            let this_boot = record.boot.as_deref() == Some(&self.boot);
-            let Some(bridge) = record
-                .network
-                .bridge
-                .clone()
-                .filter(|_| record.state == State::Ready && this_boot)
-            else {
-                continue;
-            };
-            match plan::missing(&bridge, &self.kernel().observe_bridge(&bridge.name)?) {
-                Missing::Nothing => {}
-                missing => unreal.push((record.network, missing)),
-            }
+        match done.errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(findings),
         }
-        Ok(unreal)
-    }
-
-    /// The endpoints of running containers that are not where they should be, on networks that are.
-    fn astray_endpoints(&mut self) -> Result<Vec<(Network, Endpoint, Astray)>, EngineError> {
-        let boot = self.boot.clone();
-        let unreal = self.unreal_networks()?;
-        let (networks, endpoints) = self.store.read(|records| real_things(records, &boot))?;
-        let seen = self.kernel().observe()?;
-        let mut astray = Vec::new();
-        for endpoint in endpoints {
-            let network = networks.iter().find(|network| network.id == endpoint.network);
-            let Some((network, bridge)) = network.and_then(|n| Some((n, n.bridge.as_ref()?))) else {
-                continue;
-            };
-            if unreal.iter().any(|(unreal, _)| unreal.id == network.id) {
-                continue;
-            }
-            let how = match seen.master(&endpoint.host_interface) {
-                Some(master) if *master == bridge.name => continue,
-                _ if seen.link(&endpoint.host_interface).is_some() => Astray::Unplugged,
-                _ => Astray::NoInterface,
-            };
-            astray.push((network.clone(), endpoint, how));
-        }
-        Ok(astray)
     }
 
     /// Pinned namespaces of containers that are not recorded.
@@ -155,30 +83,11 @@ impl Engine {
     }
 }
 
-/// How an endpoint is not where it should be.
-#[derive(Debug, Clone, Copy)]
-enum Astray {
-    /// Its interface is in no bridge, or in another.
-    Unplugged,
-    /// Its interface is gone.
-    NoInterface,
-}
-
-impl Astray {
-    fn describe(self) -> &'static str {
-        match self {
-            Astray::Unplugged => "is unplugged from the bridge of",
-            Astray::NoInterface => "has lost its interface to",
-        }
-    }
-}
-
-fn describe(network: &Network, missing: &Missing) -> String {
-    let what = match missing {
-        Missing::Nothing => "is real",
-        Missing::Bridge => "has lost its bridge",
-        Missing::Firewall => "has lost its firewall rules",
-        Missing::NotOurs => "has a bridge that is somebody else's",
-    };
-    format!("network {} {what}", network.name)
+/// What is different, and what mends it.
+fn describe(difference: &Difference) -> String {
+    let steps = difference.steps.iter().map(ToString::to_string);
+    let lines: Vec<String> = steps
+        .flat_map(|step| step.lines().map(|line| format!("\n    {line}")).collect::<Vec<_>>())
+        .collect();
+    format!("{}:{}", difference.finding, lines.concat())
 }

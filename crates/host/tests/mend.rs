@@ -155,10 +155,14 @@ fn elements_are_read_as_they_were_written() {
             .run(&any_elements(), |elements| {
                 let mut kernel = kernel.borrow_mut();
                 let all: HashSet<Element> = elements.iter().cloned().collect();
-                kernel.apply(&[Op::AddElements(elements.clone())], &mut nothing).unwrap();
+                kernel
+                    .apply(&[Op::AddElements(elements.clone())], &mut nothing)
+                    .unwrap();
                 prop_assert_eq!(&read(&mut kernel), &all);
                 // Again: what is there stays.
-                kernel.apply(&[Op::AddElements(elements.clone())], &mut nothing).unwrap();
+                kernel
+                    .apply(&[Op::AddElements(elements.clone())], &mut nothing)
+                    .unwrap();
                 prop_assert_eq!(&read(&mut kernel), &all);
                 prop_assert!(kernel.remove(&[Op::DeleteElements(elements)], &mut nothing).is_empty());
                 prop_assert!(read(&mut kernel).is_empty());
@@ -189,19 +193,17 @@ fn every_change_of_the_tables_is_damage() {
             "add element inet zdocker links { \"a\" . \"b\" : drop }",
             "add element inet zdocker same4 { 10.0.0.1-10.0.0.9 . 10.0.0.0/24 }",
         ] {
-            kernel
-                .apply(&[Op::RestoreFirewall(Vec::new())], &mut nothing)
-                .unwrap();
+            kernel.apply(&[Op::RestoreFirewall(Vec::new())], &mut nothing).unwrap();
             assert_eq!(kernel.observe_tables().unwrap(), SeenTables::Whole(Vec::new()));
             sh(&format!("nft '{damage}'"));
             assert_eq!(kernel.observe_tables().unwrap(), SeenTables::Damaged, "{damage}");
         }
         // What others have is no damage.
-        kernel
-            .apply(&[Op::RestoreFirewall(Vec::new())], &mut nothing)
-            .unwrap();
-        sh("nft 'add table inet other; add chain inet other c; add table ip zdocker; add chain ip zdocker c; \
-            add set ip zdocker s { type ipv4_addr; elements = { 10.0.0.1 } }'");
+        kernel.apply(&[Op::RestoreFirewall(Vec::new())], &mut nothing).unwrap();
+        sh(
+            "nft 'add table inet other; add chain inet other c; add table ip zdocker; add chain ip zdocker c; \
+            add set ip zdocker s { type ipv4_addr; elements = { 10.0.0.1 } }'",
+        );
         assert_eq!(kernel.observe_tables().unwrap(), SeenTables::Whole(Vec::new()));
     });
 }

@@ -372,17 +372,3 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
     astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
 }
-
-/// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.
-pub fn restore_firewall<'a>(
-    networks: impl IntoIterator<Item = &'a Network>,
-    endpoints: impl IntoIterator<Item = (&'a Network, &'a Endpoint)>,
-) -> Vec<Op> {
-    let mut elements: Vec<Element> = networks.into_iter().flat_map(network_elements).collect();
-    elements.extend(
-        endpoints
-            .into_iter()
-            .flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)),
-    );
-    vec![Op::RestoreFirewall(elements)]
-}

@@ -5,7 +5,6 @@ mod real;
 mod remove;
 
 pub use create::Created;
-pub(crate) use real::real_things;
 
 use std::collections::BTreeMap;
 

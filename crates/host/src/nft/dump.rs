@@ -120,12 +120,7 @@ fn each(
 }
 
 /// Calls `look` with each element of a set.
-fn each_element(
-    socket: &mut Socket,
-    table: Table,
-    set: &str,
-    mut look: impl FnMut(&[u8]),
-) -> Result<(), NetlinkError> {
+fn each_element(socket: &mut Socket, table: Table, set: &str, mut look: impl FnMut(&[u8])) -> Result<(), NetlinkError> {
     let dump = socket.dump(GETSETELEM, |m| {
         header(m, family(table), 0);
         m.text(TABLE_NAME, TABLE).text(NFTA_SET_ELEM_LIST_SET, set);

@@ -1,8 +1,8 @@
 //! Our firewall in the kernel: loaded once, then only its elements change.
 
 pub(crate) mod batch;
-pub(crate) mod element;
 pub(crate) mod dump;
+pub(crate) mod element;
 mod expr;
 pub(crate) mod load;
 mod parse;

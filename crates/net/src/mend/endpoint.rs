@@ -1,6 +1,8 @@
 //! An endpoint: its two interfaces, and what is set within the container.
 
-use super::{Fault, NotOurs, Repair, SeenInterface, SeenNamespace, SeenRoute, addresses_and_up, default_metric, repair};
+use super::{
+    Fault, NotOurs, Repair, SeenInterface, SeenNamespace, SeenRoute, addresses_and_up, default_metric, repair,
+};
 use crate::model::{BridgeDevice, Endpoint, Network, Route};
 use crate::op::{NamespacePath, Op, Place};
 use crate::plan;

@@ -130,7 +130,11 @@ pub fn bridge(network: &Network, host: &SeenNamespace) -> Result<Option<Repair>,
 /// Those of the steps in `fresh`, which are to give a new interface its addresses and set it up, that `link` lacks.
 fn addresses_and_up(fresh: &[Op], place: &Place, link: &SeenInterface, seen: &SeenNamespace) -> Vec<Op> {
     let mut steps = Vec::new();
-    let own: Vec<_> = seen.addresses.iter().filter(|(index, _)| *index == link.index).collect();
+    let own: Vec<_> = seen
+        .addresses
+        .iter()
+        .filter(|(index, _)| *index == link.index)
+        .collect();
     for op in fresh {
         match op {
             Op::AddAddress { address, prefix, .. } => {

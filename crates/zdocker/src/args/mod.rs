@@ -13,7 +13,7 @@ pub(crate) use container::{
 };
 pub(crate) use network::{
     ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs,
-    RemoveArgs,
+    ReloadArgs, RemoveArgs,
 };
 pub(crate) use spelling::normalise;
 
