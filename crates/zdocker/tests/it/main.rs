@@ -17,4 +17,5 @@ mod crash;
 mod networks;
 mod publish;
 mod reach;
+mod reload;
 mod start;
