@@ -53,12 +53,13 @@ impl Kernel {
         namespace: &NamespacePath,
         sysctls: &[String],
     ) -> Result<Option<SeenNamespace>, ObserveError> {
-        let path = Path::new(&namespace.0);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let namespace = Namespace::open(path)?;
-        let (socket, values) = namespace.run(|| (Socket::open(Subsystem::Route), read_all(sysctls)))?;
+        let opened = Namespace::open(Path::new(&namespace.0));
+        let looked = opened.and_then(|namespace| namespace.run(|| (Socket::open(Subsystem::Route), read_all(sysctls))));
+        let (socket, values) = match looked {
+            // No file, or one that is unmounted and about to be removed.
+            Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => return Ok(None),
+            looked => looked?,
+        };
         let mut socket = socket?;
         let mut seen = inside(&mut socket)?;
         seen.sysctls.extend(values?);

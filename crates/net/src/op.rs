@@ -430,8 +430,8 @@ impl fmt::Display for Op {
                 prefix,
             } => write!(f, "{}ip address delete {address}/{prefix} dev {link}", at(place)),
             Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
-            Op::SetMtu { place, link, mtu } => write!(f, "{}ip link set {link} mtu {mtu}", at(place)),
-            Op::SetMac { place, link, mac } => write!(f, "{}ip link set {link} address {mac}", at(place)),
+            Op::SetMtu { place, link, mtu } => write!(f, "{}ip link set dev {link} mtu {mtu}", at(place)),
+            Op::SetMac { place, link, mac } => write!(f, "{}ip link set dev {link} address {mac}", at(place)),
             Op::AddRoute {
                 place,
                 link,

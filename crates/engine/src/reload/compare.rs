@@ -158,12 +158,8 @@ impl Engine {
         let mut seen = HashMap::new();
         for (container, keys) in sysctls {
             let path = self.namespace_path(container.as_str());
-            match self.kernel().observe_inside(&path, &keys) {
-                Ok(Some(inside)) => drop(seen.insert(container.clone(), inside)),
-                Ok(None) => {}
-                // It may have ended since we looked.
-                Err(_) if !std::path::Path::new(&path.0).exists() => {}
-                Err(error) => return Err(error.into()),
+            if let Some(inside) = self.kernel().observe_inside(&path, &keys)? {
+                seen.insert(container.clone(), inside);
             }
         }
         Ok(seen)
