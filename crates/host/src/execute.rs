@@ -24,7 +24,7 @@ use crate::netns::{self, Namespace};
 use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
 use crate::nft::{batch, element, load, whole};
-use crate::sysctl;
+use crate::sysctl::{self, OwnProc};
 
 /// A step failed.
 pub(crate) struct Failure {
@@ -429,7 +429,10 @@ impl<'a> Execution<'a> {
     fn set_sysctl(&mut self, place: &Place, key: &str, value: &str) -> Result<(), StepError> {
         match place {
             Place::Host => sysctl::write(key, value)?,
-            Place::Namespace(path) => self.inside(path)?.namespace.run(|| sysctl::write(key, value))??,
+            Place::Namespace(path) => {
+                let namespace = self.inside(path)?.namespace.clone();
+                namespace.run(|| self.kernel.variables().write(key, value))??;
+            }
         }
         Ok(())
     }
@@ -445,7 +448,8 @@ impl<'a> Execution<'a> {
 
     fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
         let ipv6 = self.kernel.has_ipv6();
-        let (namespace, socket) = Namespace::create(Path::new(&path.0), || prepare_namespace(ipv6))?;
+        let variables = self.kernel.variables();
+        let (namespace, socket) = Namespace::create(Path::new(&path.0), || prepare_namespace(ipv6, variables))?;
         self.inside.insert(
             path.clone(),
             Inside {
@@ -516,9 +520,10 @@ fn is_so_already(op: &Op, errno: Errno) -> bool {
 }
 
 /// Runs within a new namespace: deaf to router advertisements, `lo` up. Gives a socket in it.
-fn prepare_namespace(ipv6: bool) -> std::io::Result<Socket> {
+fn prepare_namespace(ipv6: bool, variables: &mut OwnProc) -> std::io::Result<Socket> {
     if ipv6 {
-        sysctl::write("net/ipv6/conf/default/accept_ra", "0").map_err(std::io::Error::other)?;
+        let accept_ra = "net/ipv6/conf/default/accept_ra";
+        variables.write(accept_ra, "0").map_err(std::io::Error::other)?;
     }
     let mut socket = Socket::open(Subsystem::Route).map_err(std::io::Error::other)?;
     let mut requests = Requests::default();

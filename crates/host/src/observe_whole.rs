@@ -11,7 +11,7 @@ use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule
 use crate::netns::Namespace;
 use crate::nft::dump;
 use crate::observe::ObserveError;
-use crate::sysctl;
+use crate::sysctl::{OwnProc, SysctlError};
 
 impl Kernel {
     /// Looks at the interfaces of the host and their addresses.
@@ -54,7 +54,9 @@ impl Kernel {
         sysctls: &[String],
     ) -> Result<Option<SeenNamespace>, ObserveError> {
         let opened = Namespace::open(Path::new(&namespace.0));
-        let looked = opened.and_then(|namespace| namespace.run(|| (Socket::open(Subsystem::Route), read_all(sysctls))));
+        let variables = self.variables();
+        let looked = opened
+            .and_then(|namespace| namespace.run(|| (Socket::open(Subsystem::Route), read_all(variables, sysctls))));
         let (socket, values) = match looked {
             // No file, or one that is unmounted and about to be removed.
             Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => return Ok(None),
@@ -83,8 +85,8 @@ impl Kernel {
     }
 }
 
-fn read_all(keys: &[String]) -> Result<Vec<(String, String)>, sysctl::SysctlError> {
-    let read = |key: &String| Ok(sysctl::read(key)?.map(|value| (key.clone(), value)));
+fn read_all(variables: &mut OwnProc, keys: &[String]) -> Result<Vec<(String, String)>, SysctlError> {
+    let mut read = |key: &String| Ok(variables.read(key)?.map(|value| (key.clone(), value)));
     keys.iter().filter_map(|key| read(key).transpose()).collect()
 }
 

@@ -8,6 +8,7 @@
 mod addresses;
 mod bridge;
 mod endpoints;
+mod scale;
 mod scene;
 mod taken_down;
 
@@ -31,6 +32,8 @@ enum What {
     Addresses(addresses::Arguments),
     /// Create a bridge and a veth pair, and delete the bridge
     Bridge(bridge::Arguments),
+    /// Attach, publish and detach while more and more endpoints are there
+    Scale(scale::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
         What::Endpoints(arguments) => serde_json::to_string(&endpoints::measure(&arguments)?),
         What::Addresses(arguments) => serde_json::to_string(&addresses::measure(&arguments)?),
         What::Bridge(arguments) => serde_json::to_string(&bridge::measure(&arguments)?),
+        What::Scale(arguments) => serde_json::to_string(&scale::measure(&arguments)?),
     };
     println!("{}", answer?);
     Ok(())

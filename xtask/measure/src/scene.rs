@@ -134,6 +134,20 @@ impl Scene {
         Ok((Attached { network, endpoint }, Took { kernel, records }))
     }
 
+    /// Publishes one more port of an endpoint, and takes it back; how long the former took.
+    pub(crate) fn publish(&mut self, attached: &Attached, port: u16) -> Result<Duration> {
+        let network = &self.networks[attached.network];
+        let mut after = attached.endpoint.clone();
+        after.ports.extend(ports(port, 1));
+        let pin = self.pin(&attached.endpoint);
+        let change = |kernel: &mut Kernel, before: &Endpoint, after: &Endpoint| {
+            apply(kernel, &plan::change(network, before, after, &pin))
+        };
+        let ((), took) = timed(|| change(&mut self.kernel, &attached.endpoint, &after))?;
+        change(&mut self.kernel, &after, &attached.endpoint)?;
+        Ok(took)
+    }
+
     /// Unplugs it and gives its namespace up.
     pub(crate) fn detach(&mut self, attached: &Attached) -> Result<Took> {
         let endpoint = &attached.endpoint;

@@ -28,6 +28,9 @@ pub(super) struct Placement {
     pub(super) unreal: Vec<Network>,
 }
 
+/// So many ports a Linux bridge takes: `BR_MAX_PORTS` numbers, of which 0 is none (`find_portno`, net/bridge/br_if.c).
+const BRIDGE_PORTS: usize = 1023;
+
 /// What is done about networks that are recorded and not real.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MakeReal {
@@ -166,6 +169,7 @@ pub(super) fn record_endpoint(
     ports: &[PortRequest],
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
+    refuse_full_bridge(records, network)?;
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
     let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
     attach::bear_addresses(&mut endpoint, network, addresses, wish);
@@ -178,6 +182,19 @@ pub(super) fn record_endpoint(
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)
+}
+
+/// The kernel would say no, too, but only when half the container is made.
+fn refuse_full_bridge(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let count = records.count_endpoints(&network.id)?;
+    if network.driver != Driver::Bridge || count < BRIDGE_PORTS {
+        return Ok(());
+    }
+    Err(EngineError::BridgeFull {
+        network: network.name.to_string(),
+        limit: BRIDGE_PORTS,
+        count,
+    })
 }
 
 fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<PublishedPort, EngineError> {
