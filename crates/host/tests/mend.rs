@@ -294,3 +294,19 @@ fn what_is_damaged_is_found_and_mended() {
         }
     });
 }
+
+/// How many ports a bridge takes is known above (`BRIDGE_PORTS`), and this is why.
+#[test]
+fn a_bridge_takes_1023_ports() {
+    on_a_host(|| {
+        sh("ip link add name full type bridge");
+        let pairs = |from: u32, to: u32| {
+            let pair = |number: u32| format!("link add p{number} master full type veth peer name q{number}\n");
+            (from..=to).map(pair).collect::<String>()
+        };
+        sh(&format!("ip -batch - <<'END'\n{}END", pairs(1, 1023)));
+        let refused = sh(&format!("ip -batch - <<'END' 2>&1 || true\n{}END", pairs(1024, 1024)));
+        // EXFULL
+        assert!(refused.contains("Exchange full"), "{refused}");
+    });
+}

@@ -234,3 +234,80 @@ fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, St
         holder,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use zdocker_host::store::{State, Store};
+    use zdocker_net::model::{BridgeDevice, Pool, Settings};
+    use zdocker_net::names::MacAddress;
+
+    use super::*;
+
+    fn network() -> Network {
+        Network {
+            id: Id::new([1; 32]),
+            name: "full".parse().unwrap(),
+            driver: Driver::Bridge,
+            pools: vec![Pool::new("10.0.0.0/16".parse().unwrap(), "10.0.0.1".parse().unwrap())],
+            bridge: Some(BridgeDevice {
+                name: "br-full".parse().unwrap(),
+                mac: MacAddress::local([2; 6]),
+                mtu: 1500,
+            }),
+            parent: None,
+            internal: false,
+            masquerade: true,
+            settings: Settings::default(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn a_full_bridge_is_refused_by_its_records() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let network = network();
+        let request = EndpointRequest::default();
+        let wish = attach::wishes(&[(&network, &request)], &[]).unwrap().remove(0);
+        let owner = ProcessId::own().unwrap();
+        let attach = |records: &Records, number: u32| {
+            let mut bytes = [2; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            let container = Id::new(bytes);
+            let recording = Recording {
+                container: &container,
+                owner,
+                boot: "boot",
+                now: 0,
+            };
+            record_endpoint(records, &network, &wish, &[], recording)
+        };
+        let mut last = None;
+        store
+            .write(|records| {
+                records.insert_network(&network, State::Ready)?;
+                for number in 0..1023 {
+                    last = Some(attach(records, number)?);
+                }
+                Ok::<_, EngineError>(())
+            })
+            .unwrap();
+        let refused = store.write(|records| attach(records, 1023)).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "network \"full\" is full: its bridge takes 1023 containers, and has 1023; use a second network, or remove \
+             containers"
+        );
+        let last = last.unwrap();
+        store
+            .write(|records| {
+                records.delete_endpoint(&last.id)?;
+                attach(records, 1024)
+            })
+            .unwrap();
+    }
+}
