@@ -8,6 +8,7 @@
 mod addresses;
 mod bridge;
 mod endpoints;
+mod recorded;
 mod scale;
 mod scene;
 mod taken_down;
@@ -32,6 +33,8 @@ enum What {
     Addresses(addresses::Arguments),
     /// Create a bridge and a veth pair, and delete the bridge
     Bridge(bridge::Arguments),
+    /// Record containers as running until standard input ends; the answer is one word
+    Recorded(recorded::Arguments),
     /// Attach, publish and detach while more and more endpoints are there
     Scale(scale::Arguments),
 }
@@ -41,6 +44,7 @@ fn main() -> Result<()> {
         What::Endpoints(arguments) => serde_json::to_string(&endpoints::measure(&arguments)?),
         What::Addresses(arguments) => serde_json::to_string(&addresses::measure(&arguments)?),
         What::Bridge(arguments) => serde_json::to_string(&bridge::measure(&arguments)?),
+        What::Recorded(arguments) => return recorded::hold(&arguments),
         What::Scale(arguments) => serde_json::to_string(&scale::measure(&arguments)?),
     };
     println!("{}", answer?);

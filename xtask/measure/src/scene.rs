@@ -63,7 +63,7 @@ pub(crate) fn remove(kernel: &mut Kernel, ops: &[Op]) -> Result<()> {
 }
 
 /// Random enough for identifiers: the number, then a mark of what it numbers.
-fn bytes(number: u32, mark: u8) -> [u8; 32] {
+pub(crate) fn bytes(number: u32, mark: u8) -> [u8; 32] {
     let mut bytes = [mark; 32];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
     bytes
@@ -214,7 +214,7 @@ impl Scene {
 }
 
 /// What an endpoint on this network alone is to be.
-fn wish(network: &Network) -> Result<EndpointWish> {
+pub(crate) fn wish(network: &Network) -> Result<EndpointWish> {
     let wishes = attach::wishes(&[(network, &EndpointRequest::default())], &[])?;
     wishes.into_iter().next().context("the network takes no endpoints")
 }

@@ -12,6 +12,7 @@ mod plugin;
 mod report;
 mod results;
 mod run;
+mod scale;
 mod script;
 mod stats;
 
@@ -115,6 +116,10 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path, helper: &Path) -
     if results.wants(Group::Attach) {
         in_process::endpoints(&mut results, &helper);
         plugin::measure(&mut results, &peers::plugins(binary, arguments.netavark.as_deref()));
+    }
+    if results.wants(Group::Scale) {
+        scale::endpoints(&mut results, &helper);
+        scale::commands(&mut results, folder, binary, &helper);
     }
     let report = report::markdown(&results, binary)?;
     if arguments.no_write || arguments.only.is_some() {
