@@ -32,7 +32,13 @@ impl Engine {
         }
         let found = self.compare(&Scope::All)?;
         findings.extend(found.differences.iter().map(describe));
-        findings.extend(found.refused.iter().map(ToString::to_string));
+        let refused = found.refused.iter().filter(|error| !is_found_already(error));
+        findings.extend(refused.map(ToString::to_string));
+        for id in self.half_changed_containers()? {
+            let container = self.store.read(|records| records.container(&id))?;
+            let name = container.map_or_else(|| id.short().to_owned(), |record| record.name.to_string());
+            findings.push(format!("published ports of container {name} are half changed"));
+        }
         findings.extend(
             self.stray_namespaces()?
                 .iter()
@@ -54,7 +60,9 @@ impl Engine {
             let path = self.namespaces_dir().join(&id);
             netns::delete(&path).map_err(|error| EngineError::io("remove", path)(io::Error::other(error)))?;
         }
-        match done.errors.into_iter().next() {
+        // Now that all interfaces are where they should be.
+        self.settle_ports()?;
+        match done.errors.into_iter().find(|error| !is_found_already(error)) {
             Some(error) => Err(error),
             None => Ok(findings),
         }
@@ -89,5 +97,11 @@ fn describe(difference: &Difference) -> String {
     let lines: Vec<String> = steps
         .flat_map(|step| step.lines().map(|line| format!("\n    {line}")).collect::<Vec<_>>())
         .collect();
-    format!("{}:{}", difference.finding, lines.concat())
+    let colon = if lines.is_empty() { "" } else { ":" };
+    format!("{}{colon}{}", difference.finding, lines.concat())
+}
+
+/// A parent that is gone and not ours to make is a finding, too; it is no failure that we do not bring it back.
+fn is_found_already(error: &EngineError) -> bool {
+    matches!(error, EngineError::NoParent { .. })
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub default_address_pools: Vec<AddressPool>,
     /// Name servers of containers.
     pub dns: Vec<IpAddr>,
+    /// The host's address that ports are published at which name none; every address if missing.
+    pub ip: Option<IpAddr>,
 }
 
 /// A range of addresses and the prefix length of the subnets cut from it.
@@ -137,11 +139,12 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let config = read(
-            "bip = '172.30.0.1/24'\ndns = ['9.9.9.9', 'fd00::53']\n\
+            "bip = '172.30.0.1/24'\ndns = ['9.9.9.9', 'fd00::53']\nip = '127.0.0.1'\n\
              [[default-address-pools]]\nbase = '10.200.0.0/16'\nsize = 28\n",
         );
         let config = config.unwrap();
         assert_eq!(config.dns.len(), 2);
+        assert_eq!(config.ip, Some("127.0.0.1".parse().unwrap()));
         assert_eq!(
             config.pools(Vec::new()),
             [DefaultPool {
@@ -157,6 +160,7 @@ mod tests {
             ("banana = 1", "banana"),
             ("bip = '172.30.0.0/24'", "bip"),
             ("bip = 'x'", "bip"),
+            ("ip = 'localhost'", "ip"),
             (
                 "[[default-address-pools]]\nbase = '10.0.0.0/16'\nsize = 8",
                 "from 16 to 30",

@@ -12,6 +12,7 @@ use zdocker_net::spec::SpecError;
 
 use crate::config::ConfigError;
 use crate::exec::ExecError;
+use crate::filter::FilterError;
 use crate::oci::spec::BundleError;
 use crate::rootfs::RootfsError;
 use crate::runtime::RuntimeError;
@@ -27,6 +28,8 @@ pub enum EngineError {
     NoSuchNetwork(String),
     #[error("no container {0:?}; zdocker ps -a shows what there is")]
     NoSuchContainer(String),
+    #[error("no container or network {0:?}; zdocker ps -a and zdocker network ls show what there is")]
+    NoSuchObject(String),
     #[error("{text:?} is the start of several {what}: {matches}; give more of it")]
     Ambiguous {
         text: String,
@@ -71,6 +74,16 @@ pub enum EngineError {
         count: usize,
     },
     #[error(
+        "there is no interface {parent}, which network {network:?} needs as its parent; bring it back (ip link), or \
+         remove the network (zdocker network rm {network})"
+    )]
+    NoParent { parent: String, network: String },
+    #[error(
+        "network {network:?} has room for one container (mode passthru), and {holder:?} is on it; disconnect it first \
+         (zdocker network disconnect {network} {holder})"
+    )]
+    OnlyOne { network: String, holder: String },
+    #[error(
         "container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name"
     )]
     NameTaken { name: String, id: String },
@@ -78,6 +91,12 @@ pub enum EngineError {
     PortTaken { port: String, holder: String },
     #[error("no free port of this host was found for {0}")]
     NoFreePort(String),
+    #[error("container {name:?} publishes no port {port}; zdocker port {name} shows what it does")]
+    NotPublished { name: String, port: String },
+    #[error(
+        "container {0:?} has no network that ports could be published through; that takes a bridge network that is not internal"
+    )]
+    NoWayIn(String),
     #[error("container {name:?} is being created or taken down by process {pid}; try again when it is done")]
     BusyContainer { name: String, pid: i32 },
     #[error("container {container:?} is not on network {network:?}")]
@@ -131,6 +150,8 @@ pub enum EngineError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -140,6 +161,8 @@ pub enum EngineError {
     Address(#[from] AddressError),
     #[error(transparent)]
     Port(#[from] PortError),
+    #[error(transparent)]
+    Sysctl(#[from] zdocker_host::sysctl::SysctlError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -195,7 +218,11 @@ impl EngineError {
     pub(crate) fn is_of_a_holder(&self) -> bool {
         matches!(
             self,
-            EngineError::NameTaken { .. } | EngineError::PortTaken { .. } | EngineError::Address(_)
+            EngineError::NameTaken { .. }
+                | EngineError::PortTaken { .. }
+                | EngineError::NoFreePort(_)
+                | EngineError::OnlyOne { .. }
+                | EngineError::Address(_)
         )
     }
 

@@ -11,6 +11,8 @@ mod engine;
 mod error;
 pub mod etc_files;
 pub mod exec;
+mod filter;
+pub mod inspect;
 pub mod logs;
 pub mod networks;
 pub mod oci;
@@ -28,3 +30,4 @@ mod test_support;
 
 pub use engine::{Engine, Journal, Roots};
 pub use error::EngineError;
+pub use filter::FilterError;

@@ -3,6 +3,7 @@
 //! The kernel decides a flow's destination by its first packet. A UDP flow that began before its port was published, or
 //! unpublished, goes its old way for as long as packets come, so it must be forgotten.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
@@ -63,9 +64,17 @@ pub(crate) fn forget_udp(
     });
     let dumps = dumps.into_iter().collect::<Result<Vec<Dump>, _>>()?;
     let messages = dumps.iter().flat_map(Dump::objects);
+    let mut by_port: HashMap<u16, Vec<&HostPort>> = HashMap::new();
+    for port in ports {
+        by_port.entry(port.port).or_default().push(port);
+    }
+    let is_meant = |flow: &Flow| {
+        let candidates = by_port.get(&flow.port);
+        candidates.is_some_and(|ports| ports.iter().any(|port| port.takes(flow.to, flow.port)))
+    };
     let mut flows: Vec<Flow> = messages
         .filter_map(|message| Flow::read(&message))
-        .filter(|flow| ports.iter().any(|port| port.takes(flow.to, flow.port)))
+        .filter(is_meant)
         .collect();
     if flows.is_empty() {
         return Ok(());

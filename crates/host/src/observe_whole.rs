@@ -27,21 +27,21 @@ impl Kernel {
         })
     }
 
-    /// Looks at a bridge of the host and at one of its ports only.
+    /// Looks at these interfaces of the host only.
     ///
     /// # Errors
     /// [`ObserveError`]
-    pub fn observe_port(
+    pub fn observe_links<'a>(
         &mut self,
-        bridge: &InterfaceName,
-        port: &InterfaceName,
+        names: impl IntoIterator<Item = &'a InterfaceName>,
     ) -> Result<SeenNamespace, ObserveError> {
         let socket = self.route()?;
-        let found = [link::find(socket, bridge)?, link::find(socket, port)?];
-        Ok(SeenNamespace {
-            interfaces: found.iter().flatten().map(link::Link::interface).collect(),
-            ..SeenNamespace::default()
-        })
+        let mut seen = SeenNamespace::default();
+        for name in names {
+            seen.interfaces
+                .extend(link::find(socket, name)?.map(|link| link.interface()));
+        }
+        Ok(seen)
     }
 
     /// Looks at the network within a namespace, and at these of its kernel variables; `None` if it is gone.

@@ -1,7 +1,7 @@
 //! Who a process is, so that records can name it: a number alone is given again to another process.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ impl ProcessId {
     /// When `/proc` cannot be read.
     pub fn own() -> io::Result<Self> {
         let pid = nix::unistd::getpid().as_raw();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let stat = read_stat(pid)?;
         let (_, start_time) = state_and_start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
         Ok(ProcessId { pid, start_time })
     }
@@ -31,7 +31,7 @@ impl ProcessId {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn of(pid: i32) -> io::Result<Option<Self>> {
-        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        match read_stat(pid) {
             Ok(stat) => {
                 let (_, start_time) = state_and_start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
                 Ok(Some(ProcessId { pid, start_time }))
@@ -47,7 +47,7 @@ impl ProcessId {
     /// # Errors
     /// When `/proc` cannot be read: then nothing is known.
     pub fn is_alive(&self) -> io::Result<bool> {
-        match fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
+        match read_stat(self.pid) {
             Ok(stat) => {
                 let (state, start_time) = state_and_start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
                 Ok(start_time == self.start_time && !matches!(state, b'Z' | b'X'))
@@ -56,6 +56,15 @@ impl ProcessId {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What `/proc/PID/stat` says, with one read: a list asks after each of its containers.
+fn read_stat(pid: i32) -> io::Result<String> {
+    // The line has 52 numbers and a name of at most 64 bytes.
+    let mut line = [0; 2048];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+    // Names are of any bytes; what is looked for stands behind them.
+    Ok(String::from_utf8_lossy(&line[..length]).into_owned())
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -5,8 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
-use zdocker_net::ports::Protocol;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt};
+use zdocker_net::ports::{PortRange, Protocol};
+
+use crate::sysctl::{self, SysctlError};
+
+/// The variable that says which ports the kernel gives to whoever asks for none.
+const LOCAL_PORTS: &str = "net/ipv4/ip_local_port_range";
 
 /// A program that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub enum PortError {
     InUse {
         /// The port.
         port: u16,
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// Who holds it, in words.
         holder: String,
@@ -33,12 +38,17 @@ pub enum PortError {
     /// The address to listen at is none of the host's.
     #[error("cannot publish at {0}: this host has no such address")]
     NoSuchAddress(IpAddr),
+    /// Nothing that comes to such a port could be led on.
+    #[error(
+        "{0} ports cannot be published: this host's kernel {1} (it needs CONFIG_IP_SCTP, often a module: modprobe sctp)"
+    )]
+    NoProtocol(Protocol, &'static str),
     /// Anything else.
     #[error("cannot try port {port}/{protocol}: {source}")]
     Other {
         /// The port; 0 when any would do.
         port: u16,
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// What the kernel said.
         source: io::Error,
@@ -55,18 +65,43 @@ pub fn check_free(address: Option<IpAddr>, port: u16, protocol: Protocol) -> Res
         .map_err(|error| refusal(address, port, protocol, error))
 }
 
-/// A port that no program of the host holds at `address`, or at any address: the kernel's choice.
+/// The ports that are given to whoever asks for none in particular (`net.ipv4.ip_local_port_range`).
 ///
 /// # Errors
-/// [`PortError`] when the address is not the host's, or no port is free.
-pub fn any_free(address: Option<IpAddr>, protocol: Protocol) -> Result<u16, PortError> {
-    let error = |errno| refusal(address, 0, protocol, errno);
-    let socket = bind(address, 0, protocol).map_err(error)?;
-    let bound: SockaddrStorage = socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&socket)).map_err(error)?;
-    let v4 = bound.as_sockaddr_in().map(socket::SockaddrIn::port);
-    Ok(v4
-        .or(bound.as_sockaddr_in6().map(socket::SockaddrIn6::port))
-        .unwrap_or_default())
+/// [`SysctlError`] when it cannot be read.
+pub fn ephemeral_ports() -> Result<PortRange, SysctlError> {
+    let text = sysctl::read(LOCAL_PORTS)?.unwrap_or_default();
+    let numbers: Vec<u16> = text.split_whitespace().flat_map(str::parse).collect();
+    let range = match numbers[..] {
+        [first, last] => PortRange::new(first, last),
+        _ => None,
+    };
+    let malformed = || SysctlError {
+        doing: "understand",
+        key: LOCAL_PORTS.to_owned(),
+        source: io::Error::other(format!("{text:?} is no range of ports")),
+    };
+    range.ok_or_else(malformed)
+}
+
+/// Checks that the kernel can publish ports of `protocol`: it has sockets of it, and connection tracking knows its ports.
+///
+/// # Errors
+/// [`PortError::NoProtocol`].
+pub fn check_protocol(protocol: Protocol) -> Result<(), PortError> {
+    if protocol != Protocol::Sctp {
+        return Ok(());
+    }
+    let lacks = |what| Err(PortError::NoProtocol(protocol, what));
+    if let Err(nix::Error::EPROTONOSUPPORT) = open(AddressFamily::Inet, protocol) {
+        return lacks("has no SCTP");
+    }
+    // Where connection tracking is not loaded yet, nothing can be said.
+    let tracks = |key| sysctl::read(key).is_ok_and(|value| value.is_some());
+    if tracks("net/netfilter/nf_conntrack_max") && !tracks("net/netfilter/nf_conntrack_sctp_timeout_established") {
+        return lacks("does not track SCTP connections");
+    }
+    Ok(())
 }
 
 fn bind(address: Option<IpAddr>, port: u16, protocol: Protocol) -> nix::Result<OwnedFd> {
@@ -88,15 +123,11 @@ fn bind_at(address: SocketAddr, one_family: bool, protocol: Protocol) -> nix::Re
     } else {
         AddressFamily::Inet6
     };
-    let kind = match protocol {
-        Protocol::Tcp => SockType::Stream,
-        Protocol::Udp => SockType::Datagram,
-    };
-    let socket = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = open(family, protocol)?;
     if family == AddressFamily::Inet6 {
         socket::setsockopt(&socket.as_fd(), sockopt::Ipv6V6Only, &one_family)?;
     }
-    if protocol == Protocol::Tcp {
+    if protocol != Protocol::Udp {
         // Connections of a former listener that linger in TIME_WAIT are no reason to refuse; a listener still is
         // (socket(7)). We never listen ourselves: a client would be accepted, and lost.
         socket::setsockopt(&socket.as_fd(), sockopt::ReuseAddr, &true)?;
@@ -106,6 +137,15 @@ fn bind_at(address: SocketAddr, one_family: bool, protocol: Protocol) -> nix::Re
         &SockaddrStorage::from(address),
     )?;
     Ok(socket)
+}
+
+fn open(family: AddressFamily, protocol: Protocol) -> nix::Result<OwnedFd> {
+    let (kind, protocol) = match protocol {
+        Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
+        Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
+        Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
+    };
+    socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol)
 }
 
 fn refusal(address: Option<IpAddr>, port: u16, protocol: Protocol, error: nix::Error) -> PortError {
@@ -131,6 +171,8 @@ fn holder(port: u16, protocol: Protocol) -> Option<Holder> {
     let tables = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
+        // Its table has no inode numbers that could be looked for.
+        Protocol::Sctp => return None,
     };
     let inode = tables.iter().find_map(|table| socket_inode(table, port, protocol))?;
     let link = format!("socket:[{inode}]");
@@ -188,7 +230,7 @@ mod tests {
     #[test]
     fn nobody_is_accepted_by_a_check() {
         let address: IpAddr = "127.0.0.77".parse().unwrap();
-        let port = any_free(Some(address), Protocol::Tcp).unwrap();
+        let port = free_port(address);
         let accepted = || {
             let attempts = (0..20_000).map(|_| TcpStream::connect((address, port)));
             attempts.filter(Result::is_ok).count()
@@ -237,12 +279,24 @@ mod tests {
         ));
     }
 
+    fn free_port(address: IpAddr) -> u16 {
+        TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+    }
+
     #[test]
-    fn a_free_port_is_free() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            // A child that another test is just starting holds copies of our sockets for a moment.
-            let found_free = (0..50).any(|_| check_free(None, any_free(None, protocol).unwrap(), protocol).is_ok());
-            assert!(found_free, "{protocol}");
+    fn ports_for_whoever_asks_for_none() {
+        let range = ephemeral_ports().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(range.contains(socket.local_addr().unwrap().port()), "{range}");
+    }
+
+    #[test]
+    fn sctp_is_refused_where_the_kernel_lacks_it() {
+        assert!(check_protocol(Protocol::Tcp).is_ok() && check_protocol(Protocol::Udp).is_ok());
+        let has = open(AddressFamily::Inet, Protocol::Sctp).is_ok();
+        match check_protocol(Protocol::Sctp) {
+            Ok(()) => assert!(has),
+            Err(error) => assert!(error.to_string().contains("sctp ports cannot be published"), "{error}"),
         }
     }
 }

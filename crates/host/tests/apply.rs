@@ -10,18 +10,34 @@ use std::process::Command;
 use common::*;
 use zdocker_host::{Kernel, StepError};
 use zdocker_net::firewall::{Element, RULESET};
-use zdocker_net::model::Route;
+use zdocker_net::model::{Bandwidth, Endpoint, Network, Route};
 use zdocker_net::op::{Op, Place};
 
 const PORTS: [&str; 4] = ["8080:80", "53:5353/udp", "127.0.0.1:443:8443", "[::]:5000:5000/udp"];
 
 fn nothing(_: &Op, _: std::time::Duration) {}
 
-/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
-fn plan(directory: &Path) -> Vec<Op> {
+/// An endpoint with all that there is to be made.
+fn whole_endpoint(network: &Network) -> Endpoint {
+    let mut endpoint = endpoint(network, 2, &PORTS);
+    endpoint.settings.bandwidth = Bandwidth {
+        receive: Some(10_000_000),
+        send: Some(512_000),
+    };
+    endpoint
+}
+
+/// A network whose ports are isolated.
+fn apart() -> Network {
     let mut network = network(7);
     network.settings.no_neighbours = true;
-    let endpoint = endpoint(&network, 2, &PORTS);
+    network
+}
+
+/// The whole of what the tests do: a network, and an endpoint in it, isolated and with routes of its own.
+fn plan(directory: &Path) -> Vec<Op> {
+    let network = apart();
+    let endpoint = whole_endpoint(&network);
     let mut ops = create(&network);
     ops.extend(attach(directory, &network, &endpoint));
     let route = |destination, via: Option<&str>, metric| Op::AddRoute {
@@ -45,8 +61,8 @@ fn plan(directory: &Path) -> Vec<Op> {
 
 /// What takes it away, whatever of it is there.
 fn removal(directory: &Path) -> Vec<Op> {
-    let network = network(7);
-    let mut ops = detach_and_wait(directory, &network, &endpoint(&network, 2, &PORTS));
+    let network = apart();
+    let mut ops = detach_and_wait(directory, &network, &whole_endpoint(&network));
     ops.extend(delete(&network));
     ops
 }
@@ -67,7 +83,7 @@ fn details(directory: &Path) -> Vec<String> {
              ipv4/conf/{link}/route_localnet"
         )
     };
-    let links = "ip -d link | sed 's/^[0-9]*: //;s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
+    let links = "ip -d link | sed 's/^[0-9]*: //;/^zdi/{n;s/ether [0-9a-f:]*//};s/link-netns.*//;s/@if[0-9]*//;s/gc_timer *[0-9.]*//;\
                  s/hello_timer *[0-9.]*//;s/maxmtu.*numtxqueues/numtxqueues/' | grep -v 'link/ether.*brd.*ff $'";
     let of_bridge = "bridge -d link show dev zdv7x2 | sed 's/^[0-9]*: //;s/@[a-z0-9]*//;s/\\[.*//'";
     [
@@ -75,6 +91,8 @@ fn details(directory: &Path) -> Vec<String> {
         sh(of_bridge),
         sh(&settings("br7")),
         sh("cat /proc/sys/net/ipv6/conf/zdv7x2/addr_gen_mode"),
+        // The kernel numbers queues and actions for itself.
+        sh("tc -d qdisc | sed 's/tbf [0-9a-f]*:/tbf/'; tc -d filter show dev zdv7x2 ingress | sed 's/index [0-9]*//'"),
         sh(&format!(
             "nsenter --net={inside} sh -c \"{}\"",
             links.replace('$', "\\$")
@@ -122,8 +140,10 @@ fn steps_do_what_their_printed_commands_do() {
 
     fn seen(directory: &Path) -> (State, Vec<String>) {
         let mut state = State::see(directory);
-        // Two things that are another each time: the address of the veth's host end, and where the directory is.
-        state.links.insert("zdv7x2".to_owned(), String::new());
+        // What is another each time: the addresses of the veth's host end and of the ifb, and where the directory is.
+        for link in ["zdv7x2", "zdi7x2"] {
+            state.links.insert(link.to_owned(), String::new());
+        }
         for file in &mut state.files {
             *file = file.file_name().unwrap().into();
         }
@@ -309,7 +329,7 @@ fn errors_name_the_step_and_the_kernels_reason() {
                 },
                 table: None,
             },
-            "cannot \"ip route add 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
+            "cannot \"ip route replace 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \
              Nexthop has invalid gateway",
         );
         assert!(matches!(*error.reason, StepError::Netlink(_)));

@@ -48,7 +48,10 @@ fn elements() -> Vec<Element> {
         let special = ["mutual", "routed", "unprotected", "trusted", "snat6"];
         special.contains(&element.set())
     }));
-    elements.push(Element::Strict(common::name("br7")));
+    elements.extend([
+        Element::Strict(common::name("br7")),
+        Element::Apart(common::name("br7")),
+    ]);
     let open = endpoint_elements(&network, &endpoint(&network, 2, &["8080:80", "8081:80", "53:53/udp"]));
     elements.extend(
         open.into_iter()

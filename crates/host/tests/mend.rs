@@ -43,7 +43,7 @@ fn any_subnet(part: u8) -> impl Strategy<Value = Subnet> {
 }
 
 fn any_protocol() -> impl Strategy<Value = Protocol> {
-    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]
+    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)]
 }
 
 fn any_mac() -> impl Strategy<Value = MacAddress> {
@@ -83,6 +83,7 @@ fn of_names() -> impl Strategy<Value = Element> {
         any_name().prop_map(Element::Bridge),
         any_name().prop_map(Element::Internal),
         any_name().prop_map(Element::Within),
+        any_name().prop_map(Element::Apart),
         any_name().prop_map(Element::Strict),
         any_name().prop_map(Element::Mutual),
         (any_family(), any_name()).prop_map(|(family, name)| Element::Routed(family, name)),
@@ -189,7 +190,7 @@ fn every_change_of_the_tables_is_damage() {
             "flush chain inet zdocker clamp; add rule inet zdocker clamp accept; add rule inet zdocker clamp accept",
             // Elements that can be none of ours.
             "add element inet zdocker masq4 { 10.0.0.1-10.0.0.9 }",
-            "add element inet zdocker pub4any { 132 . 80 : 10.0.0.2 . 80 }",
+            "add element inet zdocker pub4any { 33 . 80 : 10.0.0.2 . 80 }",
             "add element inet zdocker links { \"a\" . \"b\" : drop }",
             "add element inet zdocker same4 { 10.0.0.1-10.0.0.9 . 10.0.0.0/24 }",
         ] {

@@ -4,6 +4,7 @@
 //! sets that the rules look into, so no change gets slower by what is there already. This module says which elements a
 //! network and an endpoint have.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -46,7 +47,7 @@ impl fmt::Display for Table {
 pub enum Element {
     /// A published port at every address of the host of the family of `to` (maps `pub4any`, `pub6any`).
     PublishAny {
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -57,7 +58,7 @@ pub enum Element {
     PublishAt {
         /// The host's address.
         address: IpAddr,
-        /// TCP or UDP.
+        /// The transport protocol.
         protocol: Protocol,
         /// The host's port.
         port: u16,
@@ -86,6 +87,9 @@ pub enum Element {
     Strict(InterfaceName),
     /// All bridges that are marked so reach each other (set `mutual`).
     Mutual(InterfaceName),
+    /// Containers at this bridge do not reach each other, not even by way of the host, but for what is published (set
+    /// `apart`).
+    Apart(InterfaceName),
     /// By addresses of this family, containers at this bridge are reached at their open ports (set `routed`).
     Routed(Family, InterfaceName),
     /// By addresses of this family, containers at this bridge are reached at every port (set `unprotected`).
@@ -171,6 +175,7 @@ impl Element {
             Element::Within(_) => "links",
             Element::Strict(_) => "strict",
             Element::Mutual(_) => "mutual",
+            Element::Apart(_) => "apart",
             Element::Routed(..) => "routed",
             Element::Unprotected(..) => "unprotected",
             Element::Trusted { .. } => "trusted",
@@ -206,6 +211,7 @@ impl fmt::Display for Element {
                 let family = if *family == Family::V4 { "ipv4" } else { "ipv6" };
                 write!(f, "{family} . \"{name}\"")
             }
+            Element::Apart(name) => write!(f, "\"{name}\" . \"{name}\""),
             Element::Trusted { from, bridge } => write!(f, "\"{from}\" . \"{bridge}\""),
             Element::Open {
                 address,
@@ -226,7 +232,12 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
         return Vec::new();
     };
     let name = || bridge.name.clone();
-    let mut elements = vec![Element::Bridge(name()), Element::Within(name())];
+    let neighbours = if network.settings.no_neighbours {
+        Element::Apart(name())
+    } else {
+        Element::Within(name())
+    };
+    let mut elements = vec![Element::Bridge(name()), neighbours];
     if network.internal {
         elements.push(Element::Internal(name()));
     }
@@ -275,8 +286,11 @@ fn inward(network: &Network, bridge: &InterfaceName) -> Vec<Element> {
     elements
 }
 
-/// The elements that an endpoint has while it is plugged in.
+/// The elements that an endpoint has while it is plugged in. What does not come by a bridge passes none of our rules.
 pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+    if network.parent.is_some() {
+        return Vec::new();
+    }
     let port = &endpoint.host_interface;
     let mut addresses: Vec<IpAddr> = endpoint.addresses.iter().map(|a| a.address).collect();
     if endpoint.address(Family::V6).is_some() {
@@ -295,27 +309,34 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
             address: *address,
         }),
     }));
-    if !network.internal {
-        elements.extend(publish_elements(network, endpoint));
-        elements.extend(open_elements(network, endpoint));
-    }
+    elements.extend(port_elements(network, endpoint, &endpoint.ports));
     elements
 }
 
-/// The published ports that `address` of the endpoint serves.
-fn ports_at(endpoint: &Endpoint, address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
-    endpoint
-        .ports
-        .iter()
-        .filter(move |port| port.serves(Family::of(address)))
+/// The elements by which `ports` of the endpoint are reached. Those that some ports share, as where a port of the
+/// container is published twice, come once: what changes with the ports is the difference of two such lists.
+pub(crate) fn port_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
+    if network.internal {
+        return Vec::new();
+    }
+    let mut elements: Vec<Element> = publish_elements(network, endpoint, ports).collect();
+    elements.extend(open_elements(network, endpoint, ports));
+    elements
 }
 
-fn publish_elements(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = Element> {
+/// Those of the ports that lead to `address` of the container. From `::1` the kernel leads nothing on: a relay does.
+fn ports_at(ports: &[PublishedPort], address: IpAddr) -> impl Iterator<Item = &PublishedPort> {
+    ports
+        .iter()
+        .filter(move |port| port.serves(Family::of(address)) && !port.is_at_loopback_v6())
+}
+
+fn publish_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> impl Iterator<Item = Element> {
     let translated = |family: &Family| network.settings.gateway_mode(*family).translates();
     let families = [Family::V4, Family::V6].into_iter().filter(translated);
     let addresses = families.filter_map(|family| endpoint.address(family));
     addresses.flat_map(|address| {
-        ports_at(endpoint, address).map(move |published| {
+        ports_at(ports, address).map(move |published| {
             let to = SocketAddr::new(address, published.container_port);
             let (protocol, port) = (published.protocol, published.host_port);
             match published.bound_address() {
@@ -331,21 +352,25 @@ fn publish_elements(network: &Network, endpoint: &Endpoint) -> impl Iterator<Ite
     })
 }
 
-/// The published ports where they are reached by the container's own address. A port that is published twice is open once.
-fn open_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+/// The ports that are reached by the container's own address. What is published for this host alone is not: the host
+/// itself reaches every port.
+fn open_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]) -> Vec<Element> {
     let settings = &network.settings;
-    let is_open = |family| settings.gateway_mode(family) == GatewayMode::Routed || !settings.trusted.is_empty();
-    let families = [Family::V4, Family::V6].into_iter().filter(|family| is_open(*family));
+    let is_open =
+        |family: &Family| settings.gateway_mode(*family) == GatewayMode::Routed || !settings.trusted.is_empty();
+    let families = [Family::V4, Family::V6].into_iter().filter(is_open);
     let mut elements = Vec::new();
     for address in families.filter_map(|family| endpoint.address(family)) {
-        for published in ports_at(endpoint, address) {
-            let element = Element::Open {
-                address,
-                protocol: published.protocol,
-                port: published.container_port,
-            };
-            if !elements.contains(&element) {
-                elements.push(element);
+        let outward = ports_at(ports, address).filter(|port| !port.host_ip.is_some_and(|ip| ip.is_loopback()));
+        let mut seen = HashSet::new();
+        for published in outward {
+            let (protocol, port) = (published.protocol, published.container_port);
+            if seen.insert((protocol, port)) {
+                elements.push(Element::Open {
+                    address,
+                    protocol,
+                    port,
+                });
             }
         }
     }

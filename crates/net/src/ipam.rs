@@ -123,8 +123,8 @@ fn load_or_fresh<B: Blocks>(subnet: &Subnet, number: u128, blocks: &mut B) -> Re
     Ok(blocks.load(number)?.unwrap_or_else(|| Block::fresh(subnet, number)))
 }
 
-/// Allocates a free address of `range`, a part of `subnet` or all of it: the first one at offset `cursor` of the subnet or
-/// after it, or else from the range's start. `None` when there is none. The next cursor is the offset behind the address.
+/// Allocates a free address of `range`, a part of `subnet` or all of it: the first one at offset `cursor` of the subnet
+/// or after it, or else from the range's start. `None` when there is none. The next cursor is the offset behind the address.
 ///
 /// # Errors
 /// When the blocks cannot be loaded or saved.

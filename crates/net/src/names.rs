@@ -99,6 +99,14 @@ impl InterfaceName {
     }
 }
 
+impl InterfaceName {
+    /// This name with its first characters replaced by `prefix`, which must be of characters valid in interface names.
+    pub(crate) fn beginning_with(&self, prefix: &'static str) -> Self {
+        let rest = self.0.get(prefix.len()..).unwrap_or_default();
+        InterfaceName(format!("{prefix}{rest}"))
+    }
+}
+
 impl FromStr for InterfaceName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {

@@ -7,8 +7,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::firewall::{Element, TABLE, Table};
-use crate::model::Route;
+use crate::model::{IpvlanFlag, IpvlanMode, MacvlanMode, Route};
 use crate::names::{InterfaceName, MacAddress};
+use crate::shaping::TokenBucket;
 use crate::subnet::Family;
 
 /// The path that a network namespace is pinned at (a bind mount of its nsfs file).
@@ -98,6 +99,58 @@ pub enum Op {
         /// No frame passes between this port and others that are isolated.
         isolated: bool,
     },
+    /// Create a macvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateMacvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
+        /// Its address; in mode passthru it has that of the parent.
+        mac: MacAddress,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// Whom it reaches.
+        mode: MacvlanMode,
+        /// From how many receivers on a broadcast is queued; the kernel's default if missing.
+        broadcast_limit: Option<i32>,
+    },
+    /// Create an ipvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateIpvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// How packets get to it, the same for all on the parent.
+        mode: IpvlanMode,
+        /// Whom it reaches, the same for all on the parent.
+        flag: IpvlanFlag,
+    },
+    /// Create a VLAN of an interface of the host.
+    CreateVlan {
+        /// Its interface name.
+        name: InterfaceName,
+        /// The interface.
+        on: InterfaceName,
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// Create an interface of the host that leads nowhere.
+    CreateDummy {
+        /// Its interface name.
+        name: InterfaceName,
+    },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
         /// The host's end.
@@ -108,6 +161,28 @@ pub enum Op {
         hairpin: bool,
         /// As for a new veth pair.
         isolated: bool,
+    },
+    /// Create a device that packets can be led to, to wait there and then go on from where they were (an ifb); up, and
+    /// without IPv6 addresses of the kernel's own.
+    CreateIfb {
+        /// Its interface name.
+        name: InterfaceName,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Let what leaves by an interface of the host wait until a token bucket lets it pass.
+    LimitRate {
+        /// The interface.
+        link: InterfaceName,
+        /// How much passes.
+        bucket: TokenBucket,
+    },
+    /// Lead all that comes in by an interface of the host to an ifb first.
+    Redirect {
+        /// The interface.
+        from: InterfaceName,
+        /// The ifb.
+        to: InterfaceName,
     },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
@@ -213,6 +288,13 @@ pub enum Op {
         /// The interface.
         name: InterfaceName,
     },
+    /// Delete an interface within a namespace, if it is there.
+    DeleteInside {
+        /// The namespace.
+        namespace: NamespacePath,
+        /// The interface, by any of its names.
+        link: InterfaceName,
+    },
     /// Unpin a network namespace; when no process is left in it, it goes with all its interfaces.
     DeleteNamespace {
         /// Where it is pinned.
@@ -227,6 +309,14 @@ impl Op {
         match self {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
+            Op::CreateIfb { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateVlan { name, .. } | Op::CreateDummy { name } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateMacvlan { namespace, id, .. } | Op::CreateIpvlan { namespace, id, .. } => {
+                Some(Op::DeleteInside {
+                    namespace: namespace.clone(),
+                    link: id.clone(),
+                })
+            }
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::AddRule { place, from, table } => Some(Op::DeleteRule {
@@ -239,6 +329,8 @@ impl Op {
             | Op::UnloadFirewall
             | Op::SetSysctl { .. }
             | Op::JoinBridge { .. }
+            | Op::LimitRate { .. }
+            | Op::Redirect { .. }
             | Op::AddAddress { .. }
             | Op::DeleteAddress { .. }
             | Op::SetUp { .. }
@@ -250,6 +342,7 @@ impl Op {
             | Op::ForgetUdpFlows { .. }
             | Op::DeleteElements(_)
             | Op::DeleteLink { .. }
+            | Op::DeleteInside { .. }
             | Op::DeleteNamespace { .. } => None,
         }
     }
@@ -275,6 +368,31 @@ impl fmt::Display for Quoted<'_> {
             write!(f, "'{}'", self.0.replace('\'', r"'\''"))
         }
     }
+}
+
+/// Writes the command that creates an interface on a parent, with `kind` as `ip link` has it.
+fn write_child(
+    f: &mut fmt::Formatter<'_>,
+    (parent, namespace): (&InterfaceName, &NamespacePath),
+    (link, id): (&InterfaceName, &InterfaceName),
+    mac: Option<MacAddress>,
+    mtu: Option<u32>,
+    kind: &str,
+) -> fmt::Result {
+    let path = Quoted(&namespace.0);
+    write!(f, "ip link add link {parent} name {id} netns {path}")?;
+    if let Some(mac) = mac {
+        write!(f, " address {mac}")?;
+    }
+    if let Some(mtu) = mtu {
+        write!(f, " mtu {mtu}")?;
+    }
+    write!(
+        f,
+        " type {kind}\n\
+         nsenter --net={path} ip link set {id} name {link} addrgenmode none\n\
+         nsenter --net={path} ip link property add dev {link} altname {id}"
+    )
 }
 
 fn write_route(
@@ -396,6 +514,36 @@ impl fmt::Display for Op {
                 }
                 Ok(())
             }
+            Op::CreateMacvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mac,
+                mtu,
+                mode,
+                broadcast_limit,
+            } => {
+                let limit = broadcast_limit.map_or_else(String::new, |limit| format!(" bclim {limit}"));
+                let kind = format!("macvlan mode {mode}{limit}");
+                // In mode passthru the kernel gives it the parent's.
+                let mac = (*mode != MacvlanMode::Passthru).then_some(*mac);
+                write_child(f, (parent, namespace), (link, id), mac, *mtu, &kind)
+            }
+            Op::CreateIpvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mtu,
+                mode,
+                flag,
+            } => {
+                let kind = format!("ipvlan mode {mode} {flag}");
+                write_child(f, (parent, namespace), (link, id), None, *mtu, &kind)
+            }
+            Op::CreateVlan { name, on, id } => write!(f, "ip link add link {on} name {name} type vlan id {id}"),
+            Op::CreateDummy { name } => write!(f, "ip link add {name} type dummy"),
             Op::JoinBridge {
                 link,
                 bridge,
@@ -410,6 +558,23 @@ impl fmt::Display for Op {
                     word(isolated)
                 )
             }
+            Op::CreateIfb { name, mtu } => write!(
+                f,
+                "ip link add {name} mtu {mtu} type ifb\nip link set {name} addrgenmode none\nip link set {name} up"
+            ),
+            Op::LimitRate { link, bucket } => write!(
+                f,
+                "tc qdisc add dev {link} root tbf rate {}bit burst {} limit {}",
+                8 * u128::from(bucket.rate),
+                bucket.burst,
+                bucket.limit
+            ),
+            Op::Redirect { from, to } => write!(
+                f,
+                "tc qdisc add dev {from} ingress\n\
+                 tc filter add dev {from} ingress protocol all prio 1 u32 match u32 0 0 \
+                 action mirred egress redirect dev {to}"
+            ),
             Op::AddAddress {
                 place,
                 link,
@@ -460,6 +625,9 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Op::DeleteInside { namespace, link } => {
+                write!(f, "nsenter --net={} ip link delete {link}", Quoted(&namespace.0))
+            }
             Op::DeleteNamespace { path } => write!(f, "umount {0} && rm {0}", Quoted(&path.0)),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
+use zdocker_net::model::Bandwidth;
 
 use crate::nanoseconds;
 use crate::scene::{Scene, Took, ports};
@@ -15,6 +16,9 @@ const ENDPOINTS_PER_BRIDGE: usize = 500;
 
 /// Of the ports that the measured endpoints publish; those of others are below.
 const FIRST_PORT: u16 = 30_001;
+
+/// Of an endpoint that is limited, in bits a second.
+const RATE: u64 = 100_000_000;
 
 /// What is there, and what is attached.
 #[derive(clap::Args)]
@@ -37,6 +41,9 @@ pub(crate) struct Arguments {
     /// IPv6 as well as IPv4
     #[arg(long)]
     ipv6: bool,
+    /// The measured endpoint is limited in what it receives and sends
+    #[arg(long)]
+    limited: bool,
     #[arg(long)]
     count: usize,
     /// Quiet before each attaching and each detaching in milliseconds, after the kernel has cleaned up; none attaches
@@ -68,6 +75,12 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Times> {
     }
     if arguments.published > 0 {
         others.push(scene.attach(0, &ports(10_000, arguments.published))?.0);
+    }
+    if arguments.limited {
+        scene.bandwidth = Bandwidth {
+            receive: Some(RATE),
+            send: Some(RATE),
+        };
     }
     let times = if arguments.in_a_row {
         all_in_a_row(&mut scene, arguments)?

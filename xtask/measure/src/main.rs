@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "the answer is for the program that called this one")]
 
 mod addresses;
+mod bandwidth;
 mod bridge;
 mod endpoints;
 mod recorded;
@@ -37,6 +38,8 @@ enum What {
     Recorded(recorded::Arguments),
     /// Attach, publish and detach while more and more endpoints are there
     Scale(scale::Arguments),
+    /// Send to and from an endpoint that is limited
+    Bandwidth(bandwidth::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
         What::Bridge(arguments) => serde_json::to_string(&bridge::measure(&arguments)?),
         What::Recorded(arguments) => return recorded::hold(&arguments),
         What::Scale(arguments) => serde_json::to_string(&scale::measure(&arguments)?),
+        What::Bandwidth(arguments) => serde_json::to_string(&bandwidth::measure(&arguments)?),
     };
     println!("{}", answer?);
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{ContainerRecord, NewContainer, Records, State, Store};
 use zdocker_net::attach;
-use zdocker_net::model::Network;
+use zdocker_net::model::{Bandwidth, Network};
 use zdocker_net::names::{Id, Name};
 
 use crate::scene::{bytes, ports, wish};
@@ -80,7 +80,7 @@ fn record(
         created: 0,
     };
     records.insert_container(&container, me, boot)?;
-    let wish = wish(network)?;
+    let wish = wish(network, Bandwidth::default())?;
     let mut endpoint = attach::endpoint(network, &id, &wish, bytes(number.into(), 5))?;
     let addresses = records.lease_addresses(network, &[], &endpoint.id, 0)?;
     attach::bear_addresses(&mut endpoint, network, addresses, &wish);

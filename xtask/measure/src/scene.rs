@@ -11,7 +11,7 @@ use zdocker_host::process::ProcessId;
 use zdocker_host::store::{AddressError, State, Store, StoreError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{BridgeDevice, Driver, Endpoint, Network, Pool, Settings};
+use zdocker_net::model::{Bandwidth, BridgeDevice, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, MacAddress};
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -46,6 +46,8 @@ pub(crate) struct Scene {
     boot: String,
     /// How many endpoints there have ever been.
     count: u32,
+    /// Of the endpoints that are attached from now on.
+    pub(crate) bandwidth: Bandwidth,
 }
 
 /// Carries out a plan.
@@ -107,6 +109,7 @@ impl Scene {
             me: ProcessId::own()?,
             boot: zdocker_host::process::boot_id()?,
             count: 0,
+            bandwidth: Bandwidth::default(),
         };
         for number in 0..networks {
             let mut subnets = vec![format!("10.{number}.0.0/16").parse()?];
@@ -166,7 +169,7 @@ impl Scene {
     fn record(&mut self, network: usize, ports: &[PublishedPort]) -> Result<Endpoint> {
         let network = &self.networks[network];
         let container = Id::new(bytes(self.count, 2));
-        let wish = wish(network)?;
+        let wish = wish(network, self.bandwidth)?;
         let mut endpoint = attach::endpoint(network, &container, &wish, bytes(self.count, 3))?;
         let (me, boot) = (self.me, &self.boot);
         Ok(self.store.write(|records| {
@@ -214,8 +217,10 @@ impl Scene {
 }
 
 /// What an endpoint on this network alone is to be.
-pub(crate) fn wish(network: &Network) -> Result<EndpointWish> {
-    let wishes = attach::wishes(&[(network, &EndpointRequest::default())], &[])?;
+pub(crate) fn wish(network: &Network, bandwidth: Bandwidth) -> Result<EndpointWish> {
+    let mut request = EndpointRequest::default();
+    request.settings.bandwidth = bandwidth;
+    let wishes = attach::wishes(&[(network, &request)], &[])?;
     wishes.into_iter().next().context("the network takes no endpoints")
 }
 

@@ -93,6 +93,8 @@ pub(super) fn endpoints(results: &mut Results, helper: &Helper) {
     let [_, one_port, ..] = CASES else { return };
     let both = [&format!("--pause={PAUSE}"), "--ipv6"];
     attach_and_detach(results, helper, one_port, "one port, IPv4 and IPv6", &both);
+    let limited = [&format!("--pause={PAUSE}"), "--limited"];
+    attach_and_detach(results, helper, one_port, "one port, limited both ways", &limited);
     for (words, options) in [
         ("one port, many in a row", &["--in-a-row"][..]),
         ("one port, straight after the one before", &[]),

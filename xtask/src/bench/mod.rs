@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: zdocker beside the programs that do the same, in one run on one machine.
 
+mod bandwidth;
 mod budgets;
 mod call;
 mod cni;
@@ -120,6 +121,9 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path, helper: &Path) -
     if results.wants(Group::Scale) {
         scale::endpoints(&mut results, &helper);
         scale::commands(&mut results, folder, binary, &helper);
+    }
+    if results.wants(Group::Bandwidth) {
+        bandwidth::measure(&mut results, &helper);
     }
     let report = report::markdown(&results, binary)?;
     if arguments.no_write || arguments.only.is_some() {

@@ -104,7 +104,7 @@ fn table(rows: &[&Row]) -> Result<String> {
                     let (low, high) = (stats::shown(summary.tenth), stats::shown(summary.ninetieth));
                     (format!("{low} to {high}"), summary.count.to_string())
                 }
-                Outcome::Times(_) | Outcome::Bytes(_) => (String::new(), "1".to_owned()),
+                Outcome::Times(_) | Outcome::Bytes(_) | Outcome::Rate(_) => (String::new(), "1".to_owned()),
                 Outcome::NotMeasured(_) => (String::new(), String::new()),
             };
             let ratio = ours

@@ -23,6 +23,8 @@ pub(super) enum Group {
     Parallel,
     /// Handing out an address
     Ipam,
+    /// What passes of a limit
+    Bandwidth,
     /// Memory for each running container
     Memory,
     /// Sizes of the programs
@@ -39,6 +41,7 @@ impl Group {
         Self::Run,
         Self::Parallel,
         Self::Ipam,
+        Self::Bandwidth,
         Self::Memory,
         Self::Size,
     ];
@@ -53,8 +56,28 @@ impl Group {
             Self::Run => "A container from start to end, whole process",
             Self::Parallel => "Many containers at once",
             Self::Ipam => "Handing out an address and taking it back",
+            Self::Bandwidth => "Bandwidth: what TCP carries of a limit (--bandwidth-in, --bandwidth-out)",
             Self::Memory => "Memory of a running container's own helpers (RssAnon)",
             Self::Size => "Sizes of the programs",
+        }
+    }
+}
+
+/// What passed of a limit, in bits a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    /// No limit if missing.
+    pub(super) asked: Option<u64>,
+    pub(super) passed: u64,
+}
+
+impl Passed {
+    fn shown(self) -> String {
+        let passed = self.passed as f64;
+        let rate = format!("{} Mbit/s", stats::three_digits(passed / 1e6));
+        match self.asked {
+            Some(asked) => format!("{rate}, {} %", stats::three_digits(100.0 * passed / asked as f64)),
+            None => rate,
         }
     }
 }
@@ -64,16 +87,18 @@ impl Group {
 pub(super) enum Outcome {
     Times(Summary),
     Bytes(u64),
+    Rate(Passed),
     /// With the reason.
     NotMeasured(String),
 }
 
 impl Outcome {
-    /// A number to compare by: seconds or bytes.
+    /// A number to compare by: seconds, bytes or bits a second.
     pub(super) fn amount(&self) -> Option<f64> {
         match self {
             Self::Times(summary) => Some(summary.median.as_secs_f64()),
             Self::Bytes(bytes) => Some(*bytes as f64),
+            Self::Rate(rate) => Some(rate.passed as f64),
             Self::NotMeasured(_) => None,
         }
     }
@@ -87,6 +112,7 @@ impl Outcome {
                 tiny if tiny < 1024.0 => format!("{tiny} B"),
                 small => format!("{} KiB", stats::three_digits(small / 1024.0)),
             },
+            Self::Rate(rate) => rate.shown(),
             Self::NotMeasured(why) => format!("not measured: {why}"),
         }
     }
@@ -157,6 +183,12 @@ impl Results {
     /// Like [`Results::times`], for a size in bytes.
     pub(super) fn bytes(&mut self, group: Group, case: &str, who: &str, measured: Result<u64>) {
         let outcome = measured.map_or_else(|error| Outcome::NotMeasured(reason(&error)), Outcome::Bytes);
+        self.add(group, case, who, outcome);
+    }
+
+    /// Like [`Results::times`], for what passed of a limit.
+    pub(super) fn rate(&mut self, group: Group, case: &str, who: &str, measured: Result<Passed>) {
+        let outcome = measured.map_or_else(|error| Outcome::NotMeasured(reason(&error)), Outcome::Rate);
         self.add(group, case, who, outcome);
     }
 

@@ -105,7 +105,10 @@ impl Engine {
             })
         });
         match connected {
-            Ok(()) => Ok(plan),
+            Ok(()) => {
+                self.tell_relays(&record.id, None);
+                Ok(plan)
+            }
             Err(error) => Err(error.and_then(self.take_endpoint_away(&record, &joining.new, Depth::Thorough))),
         }
     }
@@ -287,6 +290,9 @@ impl Engine {
             records.delete_endpoint(&gone.1.id)?;
             Ok::<_, EngineError>(records.set_container_spec(&record.id, &text)?)
         })?;
+        if !gone.1.ports.is_empty() {
+            self.tell_relays(&record.id, None);
+        }
         if heir.is_none() && !gone.1.ports.is_empty() {
             let name = &record.name;
             self.journal.warn(&format!(
@@ -345,10 +351,25 @@ impl Engine {
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
     }
 
+    /// As [`Self::lock_network_of`]; `None` if another process is at it, or the container is gone.
+    pub(super) fn try_to_lock_network_of(&self, container: &Id) -> Result<Option<Flock<File>>, EngineError> {
+        let path = self.container_paths(container.as_str()).state_dir();
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(EngineError::io("open", &path))?,
+        };
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, nix::Error::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(EngineError::io("lock", path)(errno.into())),
+        }
+    }
+
     fn recording(&self, container: &Id) -> Recorder {
         Recorder {
             container: container.clone(),
             owner: self.me,
+            default_address: self.config.ip,
         }
     }
 
@@ -381,6 +402,7 @@ enum Depth {
 struct Recorder {
     container: Id,
     owner: zdocker_host::process::ProcessId,
+    default_address: Option<std::net::IpAddr>,
 }
 
 impl Recorder {
@@ -390,6 +412,7 @@ impl Recorder {
             owner: self.owner,
             boot,
             now: now(),
+            default_address: self.default_address,
         }
     }
 }

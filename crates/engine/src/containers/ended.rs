@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{Claim, ContainerRecord, ContainerState, State};
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -114,6 +115,7 @@ impl Engine {
         let unsettled = self.store.read(|records| records.unsettled_containers())?;
         self.settle_containers(&unsettled);
         self.settle_endpoints()?;
+        self.settle_ports()?;
         self.settle_networks()
     }
 
@@ -177,7 +179,7 @@ impl Engine {
     /// Unplugs a container from all its networks and lets go of its namespace; then its addresses and ports are free.
     fn unplug(&mut self, record: &ContainerRecord) -> Result<(), EngineError> {
         let id = &record.id;
-        // Somebody may be connecting it to a network, or disconnecting it.
+        // Somebody may be connecting it to a network, disconnecting it, or publishing ports of it.
         let _lock = match record.state {
             ContainerState::Running => Some(self.lock_network_of(id)?),
             _ => None,
@@ -186,11 +188,12 @@ impl Engine {
         let (endpoints, joined) = self
             .store
             .read(|records| Ok::<_, EngineError>((plugged(records, id)?, records.is_joined(id)?)))?;
-        let stays = joined.then_some(&namespace);
-        let mut plan: Vec<Op> = endpoints
-            .iter()
-            .flat_map(|(network, endpoint)| plan::detach(network, endpoint, stays))
-            .collect();
+        let detach = |(network, endpoint): &(Network, Endpoint)| {
+            // A parent takes no second interface with these addresses, and the kernel reaps the namespace later.
+            let at_once = joined || network.parent.is_some();
+            plan::detach(network, endpoint, at_once.then_some(&namespace))
+        };
+        let mut plan: Vec<Op> = endpoints.iter().flat_map(detach).collect();
         if is_there(&namespace) {
             plan.push(Op::DeleteNamespace {
                 path: namespace.clone(),
@@ -219,9 +222,10 @@ fn delete_runtime(record: &ContainerRecord, paths: &ContainerPaths) -> Result<()
 
 fn is_dead(record: &ContainerRecord, boot: &str) -> bool {
     let this_boot = record.boot.as_deref() == Some(boot);
-    let owned = record.owner.as_ref().is_some_and(is_alive);
-    let runs = record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive);
-    record.state != ContainerState::Exited && !(this_boot && (owned || runs))
+    // Asking after a process costs more than all the rest, and lists ask for every container.
+    let owned = || record.owner.as_ref().is_some_and(is_alive);
+    let runs = || record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive);
+    record.state != ContainerState::Exited && !(this_boot && (owned() || runs()))
 }
 
 /// Who cannot be asked is taken for alive.

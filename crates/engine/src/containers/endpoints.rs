@@ -3,20 +3,17 @@
 use std::net::IpAddr;
 
 use zdocker_host::process::ProcessId;
-use zdocker_host::sockets;
-use zdocker_host::store::{Records, StoreError};
+use zdocker_host::store::Records;
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{Driver, Endpoint, Network, UnixNanos};
+use zdocker_net::model::{Children, Driver, Endpoint, MacvlanMode, Network, UnixNanos};
 use zdocker_net::names::Id;
-use zdocker_net::ports::{PortRequest, PublishedPort};
+use zdocker_net::ports::PortRequest;
 
+use super::publish::{at_default_address, take_ports};
 use super::spec::{ContainerSpec, NamespaceChoice};
 use crate::engine::{Engine, random};
 use crate::error::EngineError;
-
-/// How often another free port is tried before giving up: each try may meet one that is published, but not listened at.
-const FREE_PORT_TRIES: usize = 200;
 
 /// Which namespace a container gets and how it is plugged in.
 #[derive(Debug, Clone)]
@@ -47,6 +44,8 @@ pub(super) struct Recording<'a> {
     pub(super) owner: ProcessId,
     pub(super) boot: &'a str,
     pub(super) now: UnixNanos,
+    /// Where ports are published that name no address, unless the network says so.
+    pub(super) default_address: Option<IpAddr>,
 }
 
 impl Engine {
@@ -151,16 +150,6 @@ impl Engine {
     }
 }
 
-/// Checks that no program of the host holds one of the ports.
-pub(super) fn check_ports(ports: &[PortRequest]) -> Result<(), EngineError> {
-    for port in ports {
-        if let Some(host_port) = port.host_port {
-            sockets::check_free(port.host_ip, host_port, port.protocol)?;
-        }
-    }
-    Ok(())
-}
-
 /// Records one endpoint with its leases and ports.
 pub(super) fn record_endpoint(
     records: &Records,
@@ -170,15 +159,13 @@ pub(super) fn record_endpoint(
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
     refuse_full_bridge(records, network)?;
+    refuse_second(records, network)?;
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
     let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
     attach::bear_addresses(&mut endpoint, network, addresses, wish);
     if wish.role.publishes {
-        let taken = ports.iter().map(|port| {
-            let host_ip = port.host_ip.or(network.settings.host_binding);
-            take_port(records, &endpoint.id, &PortRequest { host_ip, ..*port })
-        });
-        endpoint.ports = taken.collect::<Result<_, _>>()?;
+        let ports = at_default_address(ports, network, recording.default_address);
+        endpoint.ports = take_ports(records, &endpoint.id, &ports)?;
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)
@@ -197,41 +184,20 @@ fn refuse_full_bridge(records: &Records, network: &Network) -> Result<(), Engine
     })
 }
 
-fn take_port(records: &Records, endpoint: &Id, asked: &PortRequest) -> Result<PublishedPort, EngineError> {
-    let at = |host_port| PublishedPort {
-        host_ip: asked.host_ip,
-        host_port,
-        container_port: asked.container_port,
-        protocol: asked.protocol,
-    };
-    if let Some(host_port) = asked.host_port {
-        let port = at(host_port);
-        return if records.insert_port(endpoint, &port)? {
-            Ok(port)
-        } else {
-            Err(port_taken(records, &port)?)
-        };
+/// Refuses a second endpoint on a network whose parent takes but one.
+fn refuse_second(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let children = network.parent.as_ref().map(|parent| parent.children);
+    let passthru = MacvlanMode::Passthru;
+    if !matches!(children, Some(Children::Macvlan { mode, .. }) if mode == passthru) {
+        return Ok(());
     }
-    for _ in 0..FREE_PORT_TRIES {
-        let port = at(sockets::any_free(asked.host_ip, asked.protocol)?);
-        if records.insert_port(endpoint, &port)? {
-            return Ok(port);
-        }
-    }
-    Err(EngineError::NoFreePort(at(0).to_string()))
-}
-
-fn port_taken(records: &Records, port: &PublishedPort) -> Result<EngineError, StoreError> {
-    let holder = match records.port_holder(port)? {
-        Some(id) => records
-            .container(&id)?
-            .map_or_else(|| id.short().to_owned(), |c| c.name.to_string()),
-        // Asking for a port twice is refused before: its endpoint is going away right now.
-        None => "that is being removed".to_owned(),
+    let Some(first) = records.endpoints_of_network(&network.id)?.into_iter().next() else {
+        return Ok(());
     };
-    Ok(EngineError::PortTaken {
-        port: format!("{}/{}", port.host_port, port.protocol),
-        holder,
+    let holder = records.container(&first.endpoint.container)?;
+    Err(EngineError::OnlyOne {
+        network: network.name.to_string(),
+        holder: holder.map_or_else(|| first.endpoint.container.short().to_owned(), |c| c.name.to_string()),
     })
 }
 

@@ -1,19 +1,18 @@
-//! Verbs on containers that are there: list, stop, kill, rm, exec, logs.
+//! Verbs on containers that are there: stop, kill, rm, exec, logs.
 
 use std::io::Write;
 use std::time::Duration;
 
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{Claim, ContainerRecord, ContainerState};
-use zdocker_net::model::Endpoint;
 
 use super::ended::read_spec;
 use super::spec::ContainerSpec;
+use super::view::find;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::exec::{self, ExecRequest};
 use crate::logs::{self, LogOptions};
-use crate::networks::the_one;
 use crate::shim::attach::Attachment;
 use crate::shim::protocol::Streams;
 use crate::signals::{ProcessRef, Signal};
@@ -21,50 +20,10 @@ use crate::signals::{ProcessRef, Signal};
 /// How long somebody who is taking a container down is waited for.
 const TAKING_DOWN: Duration = Duration::from_secs(30);
 
-/// A container with what it was asked to be and where it is plugged in.
-#[derive(Debug, Clone)]
-pub struct ContainerView {
-    /// Its record.
-    pub record: ContainerRecord,
-    /// What it was asked to be.
-    pub spec: ContainerSpec,
-    /// Its endpoints, while it runs.
-    pub endpoints: Vec<Endpoint>,
-}
-
 impl Engine {
-    /// Every container that runs, with `all` every one there is, the newest first.
-    ///
-    /// # Errors
-    /// [`EngineError`] when the records cannot be read.
-    pub fn containers(&mut self, all: bool) -> Result<Vec<ContainerView>, EngineError> {
-        self.settle()?;
-        self.store.read(|records| {
-            let shown = records
-                .containers()?
-                .into_iter()
-                .filter(|c| all || c.state == ContainerState::Running);
-            let views = shown.map(|record| {
-                let endpoints = records
-                    .endpoints_of_container(&record.id)?
-                    .into_iter()
-                    .map(|r| r.endpoint)
-                    .collect();
-                Ok(ContainerView {
-                    spec: read_spec(&record)?,
-                    record,
-                    endpoints,
-                })
-            });
-            views.collect()
-        })
-    }
-
     pub(super) fn find_container(&mut self, text: &str) -> Result<ContainerRecord, EngineError> {
         self.settle()?;
-        let found = self.store.read(|records| records.find_containers(text))?;
-        the_one(found, text, "containers", |record| record.name.to_string())?
-            .ok_or_else(|| EngineError::NoSuchContainer(text.to_owned()))
+        self.store.read(|records| find(records, text))
     }
 
     pub(super) fn running_container(&mut self, text: &str) -> Result<(ContainerRecord, ContainerSpec), EngineError> {

@@ -129,12 +129,11 @@ fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Neighbo
         containers: BTreeSet::new(),
         lines: Vec::new(),
     };
-    for (record, name) in records.named_endpoints_of_network(network)? {
-        if record.endpoint.container == *container {
-            continue;
+    for (endpoint, name) in records.named_endpoints_of(network)? {
+        if endpoint.container != *container {
+            met.lines.extend(lines(&endpoint, &name));
+            met.containers.insert(endpoint.container);
         }
-        met.lines.extend(lines(&record.endpoint, &name));
-        met.containers.insert(record.endpoint.container);
     }
     Ok(met)
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use zdocker_net::attach::choice::NetworkChoice;
+use zdocker_net::model::Bandwidth;
 use zdocker_net::names::{Id, MacAddress, Name};
-use zdocker_net::ports::PortRequest;
+use zdocker_net::ports::{ContainerPorts, PortRequest, publish_all};
 
 use super::names;
 use super::spec::{ContainerSpec, ExtraHost, Mount, NamespaceChoice, RootfsSource};
@@ -57,11 +58,26 @@ pub struct RunRequest {
     pub mac: Option<MacAddress>,
     /// Names on the first network.
     pub aliases: Vec<String>,
+    /// How much it may send and receive on each network for which nothing else is said.
+    pub bandwidth: Bandwidth,
     /// What is published.
     pub ports: Vec<PortRequest>,
+    /// Ports that the container says it listens at.
+    pub exposed: Vec<ContainerPorts>,
+    /// Whether all of them are published.
+    pub publish_all: bool,
 }
 
 impl RunRequest {
+    /// What is published, with what is because all is.
+    fn all_ports(&self) -> Vec<PortRequest> {
+        let mut ports = self.ports.clone();
+        if self.publish_all {
+            ports.extend(publish_all(&self.exposed, &self.ports));
+        }
+        ports
+    }
+
     /// The networks, with what was said of the first one apart from them.
     fn choices(&self) -> Vec<NetworkChoice> {
         let mut choices = self.networks.clone();
@@ -73,6 +89,9 @@ impl RunRequest {
             if choice.network == "default" {
                 DEFAULT_NETWORK.clone_into(&mut choice.network);
             }
+            let own = &mut choice.endpoint.settings.bandwidth;
+            own.receive = own.receive.or(self.bandwidth.receive);
+            own.send = own.send.or(self.bandwidth.send);
         }
         let first = &mut choices[0].endpoint;
         first.mac = first.mac.or(self.mac);
@@ -143,7 +162,7 @@ pub(super) fn specify(
         },
         extra_hosts: request.extra_hosts.clone(),
         networks: choices,
-        ports: request.ports.clone(),
+        ports: request.all_ports(),
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))

@@ -1,5 +1,7 @@
 //! `create`, `run` and `start`: resolve and validate → record → (in `start.rs`) plug in, mount, launch.
 
+use std::net::IpAddr;
+
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{ContainerRecord, ContainerState, NewContainer, Records, State};
 use zdocker_net::model::{Endpoint, Network};
@@ -7,7 +9,7 @@ use zdocker_net::names::{Id, Name};
 use zdocker_net::op::Op;
 
 use super::ended::read_spec;
-use super::endpoints::{MakeReal, Placement, Recording, check_ports, record_endpoint};
+use super::endpoints::{MakeReal, Placement, Recording, record_endpoint};
 use super::request::{RunRequest, specify};
 use super::spec::{ContainerSpec, NamespaceChoice};
 use super::start::{Launch, Recorded, Started};
@@ -20,6 +22,8 @@ struct Specified {
     id: Id,
     name: Name,
     spec: ContainerSpec,
+    /// Where ports are published that name no address.
+    default_address: Option<IpAddr>,
 }
 
 impl Engine {
@@ -83,12 +87,18 @@ impl Engine {
             ContainerState::Creating | ContainerState::Removing => return Err(busy(&record)),
         }
         let mut spec = read_spec(&record)?;
-        check_ports(&spec.ports)?;
+        self.check_ports(&spec.ports)?;
         let placement = self.place(&mut spec, &[], MakeReal::Do)?;
         spec.namespace = placement.namespace.clone();
         let (owner, boot) = (self.me, self.boot.clone());
         let (id, name) = (record.id, record.name);
-        let again = Specified { id, name, spec };
+        let default_address = self.config.ip;
+        let again = Specified {
+            id,
+            name,
+            spec,
+            default_address,
+        };
         let recorded = self.record(|records| record_again(records, &again, &placement, (owner, &boot)))?;
         self.launch_recorded(&recorded, &placement, launch).map(Some)
     }
@@ -101,7 +111,7 @@ impl Engine {
     ) -> Result<(Placement, Specified), EngineError> {
         let (id, name, mut spec) = specify(request, &self.config.dns)?;
         self.check_name(&name)?;
-        check_ports(&spec.ports)?;
+        self.check_ports(&spec.ports)?;
         let placement = self.place(&mut spec, &request.addresses, make_real)?;
         spec.namespace = placement.namespace.clone();
         if matches!(spec.namespace, NamespaceChoice::Host) && request.hostname.is_none() {
@@ -110,7 +120,14 @@ impl Engine {
                 .to_string_lossy()
                 .into_owned();
         }
-        Ok((placement, Specified { id, name, spec }))
+        let default_address = self.config.ip;
+        let new = Specified {
+            id,
+            name,
+            spec,
+            default_address,
+        };
+        Ok((placement, new))
     }
 
     /// Refuses a name that is taken before anything is made. Two commands may pass here with one name: the record decides.
@@ -176,7 +193,7 @@ pub(super) fn equip_unreal(records: &Records, unreal: &[Network]) -> Result<(), 
     for network in unreal {
         if records
             .network(&network.id)?
-            .is_some_and(|record| record.network.bridge.is_none())
+            .is_some_and(|record| record.network.pools.is_empty())
         {
             records.equip_network(network)?;
         }
@@ -185,7 +202,7 @@ pub(super) fn equip_unreal(records: &Records, unreal: &[Network]) -> Result<(), 
 }
 
 fn insert_container(records: &Records, new: &Specified, (owner, boot): (ProcessId, &str)) -> Result<(), EngineError> {
-    let Specified { id, name, spec } = new;
+    let Specified { id, name, spec, .. } = new;
     let text = spec.to_record()?;
     let joins = joined(records, spec)?;
     let container = NewContainer {
@@ -237,7 +254,12 @@ fn record_again(
 /// Records a container's endpoints.
 fn record_endpoints(
     records: &Records,
-    Specified { id, spec, .. }: &Specified,
+    Specified {
+        id,
+        spec,
+        default_address,
+        ..
+    }: &Specified,
     placement: &Placement,
     (owner, boot): (ProcessId, &str),
 ) -> Result<Recorded, EngineError> {
@@ -246,6 +268,7 @@ fn record_endpoints(
         owner,
         boot,
         now: now(),
+        default_address: *default_address,
     };
     let mut endpoints: Vec<(Network, Endpoint)> = Vec::new();
     for (network, wish) in &placement.endpoints {
@@ -283,6 +306,11 @@ fn warning(placement: &Placement, spec: &ContainerSpec) -> Option<String> {
     }
     let discarded = "published ports are discarded";
     match placement.endpoints.first() {
+        Some((network, _)) if network.parent.is_some() => Some(format!(
+            "{discarded}: what is on network {:?} (driver {}) is reached by its own address",
+            network.name.as_str(),
+            network.driver
+        )),
         Some((network, _)) => Some(format!("{discarded}: network {:?} is internal", network.name.as_str())),
         None => Some(format!(
             "{discarded} on the host's network: the container is there already"

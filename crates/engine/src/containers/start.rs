@@ -78,6 +78,7 @@ impl Engine {
             open_stdin: spec.open_stdin,
             window: launch.window,
             attach: launch.streams,
+            relays: self.relays(recorded.endpoints.iter().map(|(network, endpoint)| (network, endpoint))),
         };
         // The shim records that it runs: it is at the container from then on, also if we die meanwhile.
         let (_, attachment) = launcher.start(&request)?;

@@ -1,14 +1,17 @@
 //! Networks: looking at them; creating, making real and removing them is in the modules below.
 
 mod create;
+mod filter;
+mod parent;
 mod real;
 mod remove;
 
 pub use create::Created;
+pub use filter::{NetworkFilter, PruneFilter, SCOPE};
 
 use std::collections::BTreeMap;
 
-use zdocker_host::store::{NetworkRecord, Records, State, Usage};
+use zdocker_host::store::{ListedNetwork, NetworkRecord, Records, State, Usage};
 use zdocker_net::model::{BUILT_IN, Driver, Endpoint, Network, Pool, Settings};
 use zdocker_net::names::{Id, Name};
 use zdocker_net::pools::{self, DefaultPool};
@@ -68,8 +71,8 @@ impl Engine {
     pub fn networks(&mut self) -> Result<Vec<NetworkView>, EngineError> {
         self.settle()?;
         self.store.read(|records| {
-            let networks = records.networks()?.into_iter().map(|record| record.network);
-            networks.map(|network| view(records, network)).collect()
+            let listed = records.list_networks()?.into_iter();
+            Ok(listed.map(NetworkView::from).collect())
         })
     }
 
@@ -79,7 +82,7 @@ impl Engine {
     /// [`EngineError`] when there is none that `text` means.
     pub fn network(&mut self, text: &str) -> Result<NetworkView, EngineError> {
         self.settle()?;
-        self.store.read(|records| view(records, find(records, text)?.network))
+        self.store.read(|records| view(records, text))
     }
 
     /// What is in use of a network's pools.
@@ -93,7 +96,7 @@ impl Engine {
             .map(|(endpoint, name)| (endpoint.id, name))
             .collect();
         self.store.read(|records| {
-            let pools = network.pools.iter();
+            let pools = network.held_pools().iter();
             pools
                 .map(|pool| {
                     let usage = records.usage(&pool.subnet)?;
@@ -166,12 +169,17 @@ pub(crate) fn the_one<T>(
     })
 }
 
-fn view(records: &Records, network: Network) -> Result<NetworkView, EngineError> {
-    let endpoints = records.endpoints_of_network(&network.id)?.into_iter().map(|record| {
-        let container = records.container(&record.endpoint.container)?;
-        let name = container.map_or_else(|| record.endpoint.container.to_string(), |c| c.name.to_string());
-        Ok((record.endpoint, name))
-    });
-    let endpoints = endpoints.collect::<Result<_, EngineError>>()?;
-    Ok(NetworkView { network, endpoints })
+/// The network that `text` means, with who is on it.
+pub(crate) fn view(records: &Records, text: &str) -> Result<NetworkView, EngineError> {
+    let record = find(records, text)?;
+    Ok(records.list_network(record)?.into())
+}
+
+impl From<ListedNetwork> for NetworkView {
+    fn from(listed: ListedNetwork) -> Self {
+        NetworkView {
+            network: listed.record.network,
+            endpoints: listed.endpoints,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, Missing};
 
-use super::find;
+use super::{PruneFilter, find};
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -38,15 +38,15 @@ impl Engine {
         Ok((network, plan))
     }
 
-    /// Removes every network that nobody is plugged into, and gives their names.
+    /// Removes every network that nobody is plugged into and that `filter` admits, and gives their names.
     ///
     /// # Errors
     /// [`EngineError`] when a network could not be wholly removed.
-    pub fn prune_networks(&mut self) -> Result<Vec<String>, EngineError> {
+    pub fn prune_networks(&mut self, filter: &PruneFilter) -> Result<Vec<String>, EngineError> {
         let unused = self
             .networks()?
             .into_iter()
-            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in())
+            .filter(|v| v.endpoints.is_empty() && !v.network.is_built_in() && filter.admits(&v.network))
             // Docker, too, leaves configurations alone.
             .filter(|v| v.network.settings.config_only.is_none());
         let mut removed = Vec::new();
@@ -91,6 +91,9 @@ impl Engine {
 
     /// The steps that take a network away. An interface of its bridge's name that is not ours is not among them.
     fn removal(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
+        if let Some(parent) = &network.parent {
+            return self.parent_removal(network, parent);
+        }
         let mut plan = plan::remove_network(network);
         if let Some(bridge) = &network.bridge {
             let seen = self.kernel().observe_bridge(&bridge.name)?;
@@ -104,13 +107,12 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Whether no other network is real: then nothing needs our tables.
+    /// Whether no other bridge network is real: then nothing needs our tables.
     fn is_last_real(&mut self, network: &Network) -> Result<bool, EngineError> {
         let networks = self.store.read(|records| records.networks())?;
         let boot = Some(self.boot.as_str());
-        Ok(!networks
-            .iter()
-            .any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
+        let mut bridges = networks.iter().filter(|other| other.network.bridge.is_some());
+        Ok(!bridges.any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
     }
 }
 

@@ -12,6 +12,8 @@ use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
+use zdocker_net::seen::Seen;
+use zdocker_net::shaping;
 
 use super::recorded::Recorded;
 use crate::engine::Engine;
@@ -89,7 +91,11 @@ impl Engine {
             return Ok(found);
         }
         let (seen, host) = (self.kernel().observe()?, self.kernel().observe_host()?);
-        let tables = self.kernel().observe_tables()?;
+        let tables = match before.real_networks().any(|network| network.bridge.is_some()) {
+            true => Some(self.kernel().observe_tables()?),
+            // Nobody needs them.
+            false => None,
+        };
         let inside = self.observe_containers(&before, scope)?;
         let after = self.recorded()?;
         let agreed = agreed(&before, &after, scope);
@@ -98,7 +104,8 @@ impl Engine {
         }
         let mut lost = HashMap::new();
         match tables {
-            SeenTables::Damaged => found.add(
+            None => {}
+            Some(SeenTables::Damaged) => found.add(
                 Subject::Tables,
                 "the host",
                 Repair {
@@ -106,11 +113,11 @@ impl Engine {
                     steps: vec![Op::RestoreFirewall(after.wanted_elements())],
                 },
             ),
-            SeenTables::Whole(elements) => {
+            Some(SeenTables::Whole(elements)) => {
                 lost = compare_elements(&mut found, &elements, (&before, &after), (&agreed, scope));
             }
         }
-        let foreign = compare_bridges(&mut found, &agreed, &host);
+        let foreign = compare_devices(&mut found, &agreed, (&host, &seen));
         for (container, endpoints) in &agreed.endpoints {
             let repairs = container_repairs(
                 (endpoints, &foreign, &self.namespace_path(container.as_str())),
@@ -245,10 +252,21 @@ fn compare_elements(
     lost
 }
 
-/// Compares bridges; gives the networks whose bridge is somebody else's.
-fn compare_bridges(found: &mut Comparison, agreed: &Agreed, host: &SeenNamespace) -> HashSet<Id> {
+/// Compares bridges and parents; gives the networks of which nothing can be mended.
+fn compare_devices(found: &mut Comparison, agreed: &Agreed, (host, seen): (&SeenNamespace, &Seen)) -> HashSet<Id> {
     let mut foreign = HashSet::new();
     for network in &agreed.networks {
+        if let (Some(repair), Some(parent)) = (mend::parent(network, seen), &network.parent) {
+            if repair.steps.is_empty() {
+                foreign.insert(network.id.clone());
+                found.refused.push(EngineError::NoParent {
+                    parent: parent.name.to_string(),
+                    network: network.name.to_string(),
+                });
+            }
+            let whose = format!("network {}", network.name);
+            found.add(Subject::Network(network.id.clone()), &whose, repair);
+        }
         match mend::bridge(network, host) {
             Ok(None) => {}
             Ok(Some(repair)) => {
@@ -315,11 +333,17 @@ impl Engine {
             .into_iter()
             .collect();
         for (network, endpoint) in &endpoints {
-            let Some(bridge) = &network.bridge else { continue };
-            let host = self.kernel().observe_port(&bridge.name, &endpoint.host_interface)?;
-            let is_ours = host
-                .interface(&bridge.name)
-                .is_some_and(|link| link.mac == Some(bridge.mac));
+            let queue = shaping::send_queue(endpoint);
+            let device = network.bridge.as_ref().map(|bridge| &bridge.name);
+            let device = device.or(network.parent.as_ref().map(|parent| &parent.name));
+            let names = device.into_iter().chain([&endpoint.host_interface, &queue]);
+            let host = self.kernel().observe_links(names)?;
+            let is_ours = match &network.bridge {
+                Some(bridge) => host
+                    .interface(&bridge.name)
+                    .is_some_and(|link| link.mac == Some(bridge.mac)),
+                None => device.is_some_and(|parent| host.knows(parent)),
+            };
             let Some(inside) = inside.as_ref().filter(|_| is_ours) else {
                 continue;
             };

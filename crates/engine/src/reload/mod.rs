@@ -16,7 +16,6 @@ use nix::fcntl::{Flock, FlockArg};
 use zdocker_host::store::{ContainerState, State};
 use zdocker_net::firewall::Element;
 use zdocker_net::mend::{self, NotOurs};
-use zdocker_net::model::Driver;
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 
@@ -70,7 +69,7 @@ impl Engine {
         let network = record.network.clone();
         let was_real = record.state == State::Ready && record.boot.as_deref() == Some(&self.boot);
         // The default network is made at its first use.
-        if was_real || network.driver != Driver::Bridge || network.bridge.is_none() {
+        if was_real || (network.bridge.is_none() && network.parent.is_none()) {
             return Ok((network.id, Vec::new()));
         }
         let steps = self.first_steps(&network)?;
@@ -126,6 +125,12 @@ impl Engine {
         let Some(network) = self.recorded()?.real_network(id) else {
             return Ok(Vec::new());
         };
+        if network.parent.is_some() {
+            let seen = self.kernel().observe()?;
+            let steps = mend::parent(&network, &seen).map_or_else(Vec::new, |repair| repair.steps);
+            self.apply(&steps)?;
+            return Ok(steps);
+        }
         let host = self.kernel().observe_host()?;
         let repair = mend::bridge(&network, &host).map_err(|NotOurs(device)| EngineError::NotOurs {
             device: device.to_string(),

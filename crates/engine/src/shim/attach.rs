@@ -1,13 +1,14 @@
 //! The client's side of an attached container.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use zdocker_net::publish::Relay;
 
 use super::protocol::{ExitStatus, Frame, FrameReader, OutputStream, Streams, send};
 use crate::containers::paths::ContainerPaths;
@@ -86,6 +87,43 @@ impl Attachment {
         Ok(Self::new(socket, FrameReader::default(), streams))
     }
 
+    /// Has the shim relay these from `::1` and nothing else; gives what is wrong. When the container, whose first process
+    /// is `init`, ends meanwhile, nothing is: the shim then answers only after it has taken everything down.
+    ///
+    /// # Errors
+    /// [`AttachError::Lost`] when the shim dies, or is of a zdocker that relays nothing.
+    pub(crate) fn relay_from_loopback(
+        mut self,
+        relays: Vec<Relay>,
+        init: &OwnedFd,
+    ) -> Result<Vec<String>, AttachError> {
+        send(&self.socket, &Frame::Relay(relays)).map_err(AttachError::Lost)?;
+        let mut buffer = [0; 4096];
+        loop {
+            match self.inbox.next().map_err(AttachError::Lost)? {
+                Some(Frame::Relayed(warnings)) => return Ok(warnings),
+                Some(_) => continue,
+                None => {}
+            }
+            let mut fds = [self.socket.as_fd(), init.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(AttachError::Lost(error.into())),
+            }
+            let [answered, ended] = fds.map(|fd| fd.any().unwrap_or(true));
+            if answered {
+                match self.socket.read(&mut buffer) {
+                    Ok(0) => return Err(AttachError::Lost(io::ErrorKind::UnexpectedEof.into())),
+                    Ok(length) => self.inbox.extend(&buffer[..length]),
+                    Err(error) if is_transient(&error) => {}
+                    Err(error) => return Err(AttachError::Lost(error)),
+                }
+            } else if ended {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
     /// The socket, which is readable when the container has written, or has ended.
     pub(crate) fn socket(&self) -> &UnixStream {
         &self.socket
@@ -124,7 +162,7 @@ impl Attachment {
                     true => RawMode::enter(rustix::stdio::stdin()).map_err(caller("use the terminal"))?,
                     false => None,
                 };
-                let end = Relay::new(self, signals, tty)?.run();
+                let end = Copier::new(self, signals, tty)?.run();
                 drop(raw);
                 end
             });
@@ -135,7 +173,7 @@ impl Attachment {
 }
 
 /// The state of one relay.
-struct Relay {
+struct Copier {
     attachment: Attachment,
     signals: SignalFd,
     tty: bool,
@@ -147,7 +185,7 @@ struct Relay {
     buffer: Vec<u8>,
 }
 
-impl Relay {
+impl Copier {
     fn new(attachment: Attachment, signals: SignalFd, tty: bool) -> Result<Self, AttachError> {
         attachment.socket.set_nonblocking(true).map_err(AttachError::Lost)?;
         let reads_stdin = attachment.streams.stdin;

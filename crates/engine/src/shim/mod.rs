@@ -7,6 +7,7 @@
 pub mod attach;
 mod clients;
 mod log;
+pub mod loopback;
 mod outbox;
 pub mod protocol;
 mod server;
@@ -156,10 +157,17 @@ pub fn main(
             return Ok(());
         }
     };
+    // Before the launcher says that the container runs: its clients may come at once.
+    server
+        .relay(&request.relays)
+        .iter()
+        .for_each(|warning| complain(warning));
     welcome(&mut server, launcher, init, &request);
     drop(request);
     give_memory_back();
     let status = server.run().map_err(failed("run"))?;
+    // The ports are free before the records say so.
+    server.loopback = None;
     if let Err(error) = runtime.delete() {
         complain(&error);
     }
@@ -246,6 +254,7 @@ fn try_start(
         clients: Vec::new(),
         overflow: paths.state_dir(),
         buffer: Vec::new(),
+        loopback: None,
     };
     Ok((init, server))
 }

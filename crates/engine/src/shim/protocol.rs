@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zdocker_net::publish::Relay;
 
 use crate::containers::paths::ContainerPaths;
 use crate::runtime::RuntimeError;
@@ -34,6 +35,8 @@ pub struct StartRequest {
     /// What the launcher itself attaches to, from the first byte on; `None` for a detached container. When it attaches
     /// to standard input, the end of its input (or of itself) is the end of the container's.
     pub attach: Option<Streams>,
+    /// What the shim relays from `::1` while the container runs.
+    pub relays: Vec<Relay>,
 }
 
 /// The streams of the container that a client attaches to.
@@ -92,6 +95,10 @@ pub(crate) enum Frame {
     Output(OutputStream, Vec<u8>),
     /// Shim to client, last: the container has ended and everything of it is cleaned up.
     Exit(ExitStatus),
+    /// Client to shim: relay these from `::1`, and nothing else from now on.
+    Relay(Vec<Relay>),
+    /// Shim to client: it is so, but for what is wrong.
+    Relayed(Vec<String>),
 }
 
 impl Frame {
@@ -106,6 +113,8 @@ impl Frame {
             Self::Resize(size) => serde_json::to_writer(&mut *buffer, size)?,
             Self::Signal(number) => serde_json::to_writer(&mut *buffer, number)?,
             Self::Exit(status) => serde_json::to_writer(&mut *buffer, status)?,
+            Self::Relay(relays) => serde_json::to_writer(&mut *buffer, relays)?,
+            Self::Relayed(warnings) => serde_json::to_writer(&mut *buffer, warnings)?,
             Self::Stdin(data) | Self::Output(_, data) => buffer.extend_from_slice(data),
             Self::StdinEnd | Self::Detach => {}
         }
@@ -131,6 +140,8 @@ impl Frame {
             Self::Output(OutputStream::Stdout, _) => 9,
             Self::Output(OutputStream::Stderr, _) => 10,
             Self::Exit(_) => 11,
+            Self::Relay(_) => 12,
+            Self::Relayed(_) => 13,
         }
     }
 
@@ -150,6 +161,8 @@ impl Frame {
             9 => Self::Output(OutputStream::Stdout, payload.to_vec()),
             10 => Self::Output(OutputStream::Stderr, payload.to_vec()),
             11 => Self::Exit(json(payload)?),
+            12 => Self::Relay(json(payload)?),
+            13 => Self::Relayed(json(payload)?),
             other => return Err(invalid(format!("unknown message kind {other}"))),
         })
     }
@@ -237,6 +250,12 @@ mod tests {
                 code: 137,
                 signal: Some(9),
             }),
+            Frame::Relay(vec![Relay {
+                protocol: zdocker_net::ports::Protocol::Tcp,
+                port: 8080,
+                to: "[fd00::2]:80".parse().unwrap(),
+            }]),
+            Frame::Relayed(vec!["why".to_owned()]),
         ];
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.encode(&mut bytes).unwrap());

@@ -5,15 +5,18 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use zdocker_net::publish::Relay;
 
 use super::clients::{Client, Received};
 use super::log::ContainerLog;
+use super::loopback::Loopback;
 use super::protocol::{ExitStatus, Frame};
 use super::stdio::ContainerStdio;
 
@@ -31,6 +34,8 @@ pub(super) struct Server {
     /// Where a slow client's output is kept.
     pub(super) overflow: PathBuf,
     pub(super) buffer: Vec<u8>,
+    /// What leads from `::1` to the container's published ports, once there is any.
+    pub(super) loopback: Option<Loopback>,
 }
 
 /// What poll(2) has found.
@@ -39,6 +44,7 @@ struct Ready {
     signals: bool,
     listener: bool,
     input: bool,
+    loopback: bool,
     outputs: Vec<usize>,
     /// Index, readable, writable.
     clients: Vec<(usize, bool, bool)>,
@@ -61,6 +67,11 @@ impl Server {
             }
             if ready.listener {
                 self.accept();
+            }
+            if ready.loopback
+                && let Some(loopback) = &mut self.loopback
+            {
+                loopback.serve();
             }
             if ready.signals
                 && let Some(status) = self.reap()?
@@ -92,12 +103,19 @@ impl Server {
         }));
         let waiting = self.stdio.input.as_ref().filter(|input| input.is_waiting());
         fds.extend(waiting.map(|input| PollFd::new(input.fd(), PollFlags::POLLOUT)));
-        while let Err(error) = poll(&mut fds, PollTimeout::NONE) {
+        let own = fds.len();
+        let loopback = self.loopback.iter().flat_map(Loopback::fds);
+        fds.extend(loopback.map(|fd| PollFd::new(fd, readable)));
+        let deadline = self.loopback.as_ref().and_then(Loopback::deadline);
+        while let Err(error) = poll(&mut fds, until(deadline)) {
             if error != Errno::EINTR {
                 return Err(error.into());
             }
         }
-        Ok(self.sort(&fds))
+        let mut ready = self.sort(&fds[..own]);
+        ready.loopback = fds[own..].iter().any(|fd| fd.any().unwrap_or(true))
+            || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        Ok(ready)
     }
 
     fn sort(&self, fds: &[PollFd]) -> Ready {
@@ -198,9 +216,33 @@ impl Server {
                 // nobody else's.
                 unsafe { libc::kill(self.init.as_raw(), number) };
             }
+            Frame::Relay(relays) => {
+                let warnings = self.relay(&relays);
+                let mut answer = Vec::new();
+                if Frame::Relayed(warnings).encode(&mut answer).is_ok() {
+                    // A client that is gone is found by reading.
+                    let _ = self.clients[index].send(&answer);
+                }
+            }
             // Nothing that a client has to say.
             _ => {}
         }
+    }
+
+    /// Relays these from `::1`, and nothing else; gives what is wrong.
+    pub(super) fn relay(&mut self, relays: &[Relay]) -> Vec<String> {
+        if relays.is_empty() && self.loopback.is_none() {
+            return Vec::new();
+        }
+        if self.loopback.is_none() {
+            match Loopback::new() {
+                Ok(loopback) => self.loopback = Some(loopback),
+                Err(error) => return vec![format!("nothing is served at [::1]: {error}")],
+            }
+        }
+        self.loopback
+            .as_mut()
+            .map_or_else(Vec::new, |loopback| loopback.set(relays))
     }
 
     fn remove(&mut self, index: usize) {
@@ -282,6 +324,15 @@ impl Server {
     }
 }
 
+/// How long to wait; rounded up, so as not to come too early again and again.
+fn until(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else {
+        return PollTimeout::NONE;
+    };
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -305,6 +356,7 @@ mod tests {
             open_stdin: true,
             window: None,
             attach: None,
+            relays: Vec::new(),
         };
         let (pending, theirs) = Pending::new(&request, dir.path()).unwrap();
         let ProcessStdio::Descriptors { stdin, .. } = theirs else {
@@ -319,6 +371,7 @@ mod tests {
             clients: Vec::new(),
             overflow: dir.path().to_owned(),
             buffer: Vec::new(),
+            loopback: None,
         };
         let (shim, gone) = UnixStream::pair().unwrap();
         let mut client = Client::new(shim, Streams::default(), dir.path()).unwrap();

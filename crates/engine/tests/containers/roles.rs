@@ -104,6 +104,7 @@ fn run(paths: &ContainerPaths, flags: &[String]) -> i32 {
         open_stdin: spec.open_stdin,
         window: WindowSize::of_caller(),
         attach: (!detach).then_some(streams),
+        relays: Vec::new(),
     };
     match launcher.start(&request) {
         Ok((_, None)) => 0,

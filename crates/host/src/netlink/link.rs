@@ -7,10 +7,11 @@ use zdocker_net::mend::{SeenInterface, SeenPort};
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::seen::SeenLink;
 
+use super::child::{IFLA_ALT_IFNAME, IFLA_PROP_LIST};
 use super::message::{Attributes, CREATE, EXCL, Message, Requests, Writer, text_of, u32_of};
 use super::{NetlinkError, Socket};
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 
@@ -18,20 +19,20 @@ const RTM_GETLINK: u16 = 18;
 const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_AF_SPEC: u16 = 26;
-const IFLA_NET_NS_FD: u16 = 28;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
@@ -57,7 +58,7 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const SKIP_STATS: u32 = 1 << 3;
 
 /// `struct ifinfomsg`; 0 is "no index".
-fn header(m: &mut Writer, index: u32, flags: u32) {
+pub(super) fn header(m: &mut Writer, index: u32, flags: u32) {
     m.raw(&[0; 4])
         .raw(&index.to_ne_bytes())
         .raw(&flags.to_ne_bytes())
@@ -98,7 +99,7 @@ pub(crate) fn configure_bridge(requests: &mut Requests, index: u32, ipv6: bool) 
     })
 }
 
-fn no_generated_addresses(m: &mut Writer) {
+pub(super) fn no_generated_addresses(m: &mut Writer) {
     m.nested(AF_INET6, |m| {
         m.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     });
@@ -134,6 +135,17 @@ pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
                     m.u32(IFLA_NET_NS_FD, veth.namespace.as_raw_fd() as u32);
                 });
             });
+        });
+    })
+}
+
+/// Creates an ifb, down.
+pub(crate) fn create_ifb(requests: &mut Requests, name: &InterfaceName, mtu: u32) -> usize {
+    requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
+        header(m, 0, 0);
+        m.text(IFLA_IFNAME, name.as_str()).u32(IFLA_MTU, mtu);
+        m.nested(IFLA_LINKINFO, |m| {
+            m.text(IFLA_INFO_KIND, "ifb");
         });
     })
 }
@@ -226,6 +238,14 @@ pub(crate) struct Link {
     pub(crate) other: Option<u32>,
     /// How it is set up as a port of a bridge.
     pub(crate) port: Option<SeenPort>,
+    pub(crate) other_names: Vec<InterfaceName>,
+}
+
+/// The names of an interface beside its own, from its `IFLA_PROP_LIST`.
+fn read_other_names(list: &[u8]) -> Vec<InterfaceName> {
+    let names = Attributes::within(list).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+    // Longer ones are none of ours.
+    names.filter_map(|(_, name)| text_of(name).parse().ok()).collect()
 }
 
 /// How an interface is set up as a port of a bridge, from its `IFLA_LINKINFO`.
@@ -278,6 +298,10 @@ impl Link {
             up: message.u32_at(8)? & IFF_UP != 0,
             other: attributes.value(IFLA_LINK).and_then(u32_of),
             port: attributes.value(IFLA_LINKINFO).and_then(read_port),
+            other_names: attributes
+                .value(IFLA_PROP_LIST)
+                .map(read_other_names)
+                .unwrap_or_default(),
         })
     }
 
@@ -285,6 +309,7 @@ impl Link {
     pub(crate) fn interface(&self) -> SeenInterface {
         SeenInterface {
             name: self.seen.name.clone(),
+            other_names: self.other_names.clone(),
             index: self.index,
             mac: self.seen.mac,
             mtu: self.seen.mtu,

@@ -2,11 +2,13 @@
 //! same socket, have modules of their own ([`crate::nft`], `conntrack`).
 
 pub(crate) mod address;
+pub(crate) mod child;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod route;
 pub(crate) mod rule;
 mod socket;
+pub(crate) mod tc;
 
 pub(crate) use socket::{Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

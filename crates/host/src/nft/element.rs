@@ -114,6 +114,7 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
             let key = [&[nfproto(*family), 0, 0, 0][..], &padded_name(name)].concat();
             write_element(m, &key, |_| {});
         }
+        Element::Apart(name) => write_element(m, &[padded_name(name), padded_name(name)].concat(), |_| {}),
         Element::Trusted { from, bridge } => {
             write_element(m, &[padded_name(from), padded_name(bridge)].concat(), |_| {});
         }

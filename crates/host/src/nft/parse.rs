@@ -72,6 +72,10 @@ fn element(set: &str, raw: &RawElement) -> Option<Element> {
             from: key.name()?,
             bridge: key.name()?,
         },
+        "apart" => {
+            let (from, to) = (key.name()?, key.name()?);
+            (from == to).then_some(Element::Apart(from))?
+        }
         "links" => {
             let (from, to) = (key.name()?, key.name()?);
             (from == to && raw.verdict == Some(ACCEPT)).then_some(Element::Within(from))?
@@ -109,7 +113,7 @@ impl<'a> Key<'a> {
 
     fn protocol(&mut self) -> Option<Protocol> {
         let number = *self.take(4)?.first()?;
-        [Protocol::Tcp, Protocol::Udp]
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
             .into_iter()
             .find(|protocol| protocol.number() == number)
     }

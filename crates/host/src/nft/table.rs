@@ -75,7 +75,7 @@ const fn map(name: &'static str, key: &'static [Type], gives: Gives) -> Set {
     }
 }
 
-const INET_SETS: [Set; 20] = [
+const INET_SETS: [Set; 21] = [
     map(
         "pub4",
         &[IPV4_ADDR, INET_PROTO, INET_SERVICE],
@@ -109,6 +109,7 @@ const INET_SETS: [Set; 20] = [
     map("links", &[IFNAME, IFNAME], Gives::Verdict),
     set("strict", &[IFNAME]),
     set("mutual", &[IFNAME]),
+    set("apart", &[IFNAME, IFNAME]),
     set("routed", &[NF_PROTO, IFNAME]),
     set("unprotected", &[NF_PROTO, IFNAME]),
     set("trusted", &[IFNAME, IFNAME]),
@@ -373,7 +374,6 @@ fn inward() -> Chain {
             from("strict").verdict(Verdict::Drop),
             from("bridges").load(OIFNAME).in_set("strict").verdict(Verdict::Drop),
             rule().ct_status_dnat().verdict(Verdict::Accept),
-            from("mutual").load(OIFNAME).in_set("mutual").verdict(Verdict::Accept),
             rule()
                 .load(NFPROTO)
                 .load(OIFNAME)
@@ -384,6 +384,12 @@ fn inward() -> Chain {
                 .load(OIFNAME)
                 .in_set("trusted")
                 .verdict(Verdict::Jump("open")),
+            rule()
+                .load(IIFNAME)
+                .load(OIFNAME)
+                .in_set("apart")
+                .verdict(Verdict::Drop),
+            from("mutual").load(OIFNAME).in_set("mutual").verdict(Verdict::Accept),
             from("bridges").verdict(Verdict::Drop),
             rule()
                 .load(NFPROTO)

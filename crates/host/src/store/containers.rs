@@ -128,7 +128,7 @@ impl Records<'_> {
         condition: &str,
         values: impl rusqlite::Params,
     ) -> Result<Vec<ContainerRecord>, StoreError> {
-        let mut statement = self.transaction.prepare(&format!("{SELECT} {condition}"))?;
+        let mut statement = self.transaction.prepare_cached(&format!("{SELECT} {condition}"))?;
         let rows = statement.query_map(values, record)?;
         Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
     }

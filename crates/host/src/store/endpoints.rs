@@ -36,7 +36,7 @@ impl Records<'_> {
         }
         let mut statement = self
             .transaction
-            .prepare(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
+            .prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY rowid"))?;
         let rows = statement.query_map(values, raw)?.collect::<Result<Vec<_>, _>>()?;
         let records = rows.into_iter().map(|(spec, state, owner, boot)| {
             Ok(EndpointRecord {
@@ -132,22 +132,6 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn half_done_endpoints(&self) -> Result<Vec<EndpointRecord>, StoreError> {
         self.select_endpoints("state <> 'ready'", [])
-    }
-
-    /// The endpoints of a network, each with the name of its container, or the start of its identifier where that is not
-    /// recorded here; the oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn named_endpoints_of_network(&self, network: &Id) -> Result<Vec<(EndpointRecord, String)>, StoreError> {
-        let mut statement = self.transaction.prepare(
-            "SELECT coalesce(containers.name, substr(endpoints.container, 1, 12)) FROM endpoints
-             LEFT JOIN containers ON containers.id = endpoints.container
-             WHERE network = ?1 ORDER BY endpoints.rowid",
-        )?;
-        let names = statement.query_map([network.as_str()], |row| row.get(0))?;
-        let names = names.collect::<Result<Vec<String>, _>>()?;
-        Ok(self.endpoints_of_network(network)?.into_iter().zip(names).collect())
     }
 
     /// Changes an endpoint's record, and says who is at it.

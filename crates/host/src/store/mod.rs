@@ -17,16 +17,22 @@ use crate::process::ProcessId;
 mod containers;
 mod endpoints;
 mod leases;
+mod listing;
 mod networks;
 mod ports;
 
 pub use containers::{Claim, ContainerRecord, ContainerState, NewContainer};
 pub use endpoints::EndpointRecord;
 pub use leases::{AddressError, Lease, Usage};
+pub use listing::{ListedContainer, ListedNetwork};
 pub use networks::NetworkRecord;
 
 /// The version of the schema, kept in SQLite's `user_version`. Each version has its step in [`MIGRATIONS`].
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2_start.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2_start.sql"),
+    include_str!("schema_3_unsettled_ports.sql"),
+];
 
 /// How long SQLite itself waits for another process. Writers queue at a file lock before, so this is met only while the
 /// write-ahead log is recovered after a crash.
@@ -286,5 +292,7 @@ fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
+#[cfg(test)]
+mod listing_tests;
 #[cfg(test)]
 mod tests;

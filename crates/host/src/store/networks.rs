@@ -103,20 +103,25 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`], also when a subnet is taken.
     pub fn equip_network(&self, network: &Network) -> Result<(), StoreError> {
+        self.set_network(network)?;
+        self.insert_pools(network)
+    }
+
+    /// Records what has become of a network whose pools stay.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_network(&self, network: &Network) -> Result<(), StoreError> {
         let spec = to_json("network", network)?;
         self.transaction.execute(
             "UPDATE networks SET spec = ?2 WHERE id = ?1",
             params![network.id.as_str(), spec],
         )?;
-        self.insert_pools(network)
+        Ok(())
     }
 
     fn insert_pools(&self, network: &Network) -> Result<(), StoreError> {
-        // The networks that take a configuration over have its subnets.
-        if network.settings.config_only.is_some() {
-            return Ok(());
-        }
-        for pool in &network.pools {
+        for pool in network.held_pools() {
             self.insert_pool(&network.id, pool, network.created)?;
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! Published ports' records: who holds which port of the host.
 
+use std::collections::HashSet;
+
 use rusqlite::params;
+use zdocker_net::model::Endpoint;
 use zdocker_net::names::Id;
 use zdocker_net::ports::PublishedPort;
 
@@ -12,20 +15,82 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn insert_port(&self, endpoint: &Id, port: &PublishedPort) -> Result<bool, StoreError> {
-        let address = port.host_ip.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+        let (protocol, number, address) = key(port);
         let mut statement = self
             .transaction
             .prepare_cached("INSERT INTO ports (protocol, port, address, endpoint) VALUES (?1, ?2, ?3, ?4)")?;
-        match statement.execute(params![
-            port.protocol.to_string(),
-            port.host_port,
-            address,
-            endpoint.as_str()
-        ]) {
+        match statement.execute(params![protocol, number, address, endpoint.as_str()]) {
             Ok(_) => Ok(true),
             Err(error) if is_taken(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Forgets published ports of an endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_ports(&self, endpoint: &Id, ports: &[PublishedPort]) -> Result<(), StoreError> {
+        let mut statement = self
+            .transaction
+            .prepare("DELETE FROM ports WHERE protocol = ?1 AND port = ?2 AND address = ?3 AND endpoint = ?4")?;
+        for port in ports {
+            let (protocol, number, address) = key(port);
+            statement.execute(params![protocol, number, address, endpoint.as_str()])?;
+        }
+        Ok(())
+    }
+
+    /// Says of published ports of an endpoint whether somebody is adding or removing them just now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_ports_unsettled(
+        &self,
+        endpoint: &Id,
+        ports: &[PublishedPort],
+        unsettled: bool,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.transaction.prepare(
+            "UPDATE ports SET unsettled = ?5 WHERE protocol = ?1 AND port = ?2 AND address = ?3 AND endpoint = ?4",
+        )?;
+        for port in ports {
+            let (protocol, number, address) = key(port);
+            statement.execute(params![protocol, number, address, endpoint.as_str(), unsettled])?;
+        }
+        Ok(())
+    }
+
+    /// Those of the endpoint's ports that somebody is, or was, adding or removing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unsettled_ports(&self, endpoint: &Endpoint) -> Result<Vec<PublishedPort>, StoreError> {
+        let mut statement = self
+            .transaction
+            .prepare("SELECT protocol, port, address FROM ports WHERE endpoint = ?1 AND unsettled = 1")?;
+        let rows = statement.query_map([endpoint.id.as_str()], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, u16>(1)?,
+                row.get::<_, String>(2)?,
+            ))
+        })?;
+        let found = rows.collect::<Result<HashSet<_>, _>>()?;
+        let ports = endpoint.ports.iter().copied();
+        Ok(ports.filter(|port| found.contains(&key(port))).collect())
+    }
+
+    /// The containers with ports that somebody is, or was, adding or removing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn containers_with_unsettled_ports(&self) -> Result<Vec<Id>, StoreError> {
+        let mut statement = self.transaction.prepare(
+            "SELECT DISTINCT container FROM endpoints WHERE id IN (SELECT endpoint FROM ports WHERE unsettled = 1)",
+        )?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        Ok(rows.map(|row| row.map(Id::from)).collect::<Result<_, _>>()?)
     }
 
     /// Makes the ports of one endpoint another's.
@@ -64,4 +129,10 @@ impl Records<'_> {
         }
         Ok(None)
     }
+}
+
+/// Protocol, port and address as they are recorded; every address of both families is a star.
+fn key(port: &PublishedPort) -> (String, u16, String) {
+    let address = port.host_ip.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+    (port.protocol.to_string(), port.host_port, address)
 }

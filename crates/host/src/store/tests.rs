@@ -188,6 +188,65 @@ fn overlapping_ports_are_refused_as_the_model_says() {
 }
 
 #[test]
+fn ports_that_somebody_is_at_are_found_and_change_with_their_endpoint() {
+    with_store(|store| {
+        let web = network("web", "10.1.0.0/24");
+        let mut plugged = endpoint(&web);
+        let (kept, coming, other) = (port(None, 80), port(Some("::1"), 81), port(Some("0.0.0.0"), 82));
+        plugged.ports = vec![kept, coming];
+        store.write(|r| r.insert_network(&web, State::Ready)).unwrap();
+        store.write(|r| r.insert_endpoint(&plugged, OWNER, "boot")).unwrap();
+        for port in [kept, coming, other] {
+            assert!(store.write(|r| r.insert_port(&plugged.id, &port)).unwrap());
+        }
+        let found = |store: &mut Store, endpoint: &Endpoint| {
+            store
+                .read(|r| Ok::<_, StoreError>((r.containers_with_unsettled_ports()?, r.unsettled_ports(endpoint)?)))
+                .unwrap()
+        };
+        assert_eq!(found(store, &plugged), (vec![], vec![]));
+        store
+            .write(|r| r.set_ports_unsettled(&plugged.id, &[coming], true))
+            .unwrap();
+        assert_eq!(found(store, &plugged), (vec![plugged.container.clone()], vec![coming]));
+        // Somebody else's is not meant.
+        store.write(|r| r.delete_ports(&fresh_id(), &[coming, kept])).unwrap();
+        plugged.ports = vec![kept];
+        store
+            .write(|r| {
+                r.delete_ports(&plugged.id, &[coming])?;
+                r.set_endpoint(&plugged, State::Ready, None)
+            })
+            .unwrap();
+        assert_eq!(found(store, &plugged), (vec![], vec![]));
+        let recorded = store.read(|r| r.endpoints_of_container(&plugged.container)).unwrap();
+        assert_eq!(recorded[0].endpoint.ports, [kept]);
+        assert!(store.write(|r| r.insert_port(&plugged.id, &coming)).unwrap());
+        assert!(!store.write(|r| r.insert_port(&plugged.id, &kept)).unwrap());
+    });
+}
+
+#[test]
+fn records_of_the_first_version_are_brought_up_to_date() {
+    let root = tempfile::tempdir().unwrap();
+    let connection = Connection::open(root.path().join("zdocker.db")).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    let old = "INSERT INTO networks VALUES ('n', 'web', '{}', 'ready', 'boot');
+               INSERT INTO endpoints VALUES ('e', 'n', 'c', '{}', 'ready', NULL, NULL, 'boot');
+               INSERT INTO ports VALUES ('tcp', 80, '*', 'e');";
+    connection.execute_batch(old).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let mut store = Store::open(root.path()).unwrap();
+    assert!(
+        !store
+            .write(|r| r.insert_port(&Id::from("e".to_owned()), &port(None, 80)))
+            .unwrap()
+    );
+    assert!(store.read(|r| r.containers_with_unsettled_ports()).unwrap().is_empty());
+}
+
+#[test]
 fn containers_come_go_and_keep_their_names_to_themselves() {
     with_store(|store| {
         let (id, name): (Id, Name) = (fresh_id(), "web".parse().unwrap());

@@ -19,6 +19,7 @@ use zdocker_net::model::{
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::op::{HostPort, NamespacePath, Op, Place};
 use zdocker_net::ports::PublishedPort;
+use zdocker_net::shaping;
 use zdocker_net::subnet::{Family, Subnet};
 
 /// Where a test's own files are; nobody else sees them, and they end with it.
@@ -228,11 +229,12 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
 
 fn published(text: &str) -> PublishedPort {
     let request: zdocker_net::ports::PortRequest = text.parse().unwrap();
+    let wanted = request.wanted().next().unwrap();
     PublishedPort {
-        host_ip: request.host_ip,
-        host_port: request.host_port.unwrap(),
-        container_port: request.container_port,
-        protocol: request.protocol,
+        host_ip: wanted.host_ip,
+        host_port: wanted.host_port.unwrap().first(),
+        container_port: wanted.container_port,
+        protocol: wanted.protocol,
     }
 }
 
@@ -318,6 +320,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
             isolated: network.settings.no_neighbours,
         },
     ];
+    ops.extend(shaping::limit(endpoint, bridge.mtu));
     let link_local = InterfaceAddress {
         address: IpAddr::V6(endpoint.mac.link_local()),
         prefix: 64,
@@ -372,5 +375,6 @@ pub(crate) fn detach_and_wait(directory: &Path, network: &Network, endpoint: &En
     ops.push(Op::DeleteLink {
         name: endpoint.host_interface.clone(),
     });
+    ops.extend(shaping::unlimit(endpoint));
     ops
 }

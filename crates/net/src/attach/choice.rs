@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::EndpointSettings;
 use crate::names::{InterfaceName, MacAddress, NameError};
+use crate::shaping::{Rate, RateError};
 use crate::subnet::Family;
 
 /// What a user asks of an endpoint.
@@ -50,8 +51,8 @@ pub enum ChoiceError {
     Field(String),
     /// A key that there is not.
     #[error(
-        "unknown field {0:?}: the fields are name, ip, ip6, alias, mac-address, gw-priority and driver-opt \
-         (for example name=web,ip=10.0.0.5,alias=db)"
+        "unknown field {0:?}: the fields are name, ip, ip6, alias, mac-address, gw-priority, bandwidth-in, bandwidth-out and \
+         driver-opt (for example name=web,ip=10.0.0.5,alias=db)"
     )]
     UnknownField(String),
     /// A field that can only be given once.
@@ -73,6 +74,9 @@ pub enum ChoiceError {
     /// See [`NameError`].
     #[error(transparent)]
     Name(#[from] NameError),
+    /// See [`RateError`].
+    #[error(transparent)]
+    Rate(#[from] RateError),
     /// Not a number.
     #[error("invalid gw-priority {0:?}: want a whole number, the highest gives the default route")]
     Priority(String),
@@ -125,6 +129,8 @@ impl NetworkChoice {
                 let priority = value.parse().map_err(|_| ChoiceError::Priority(value.to_owned()))?;
                 endpoint.settings.gateway_priority = priority;
             }
+            "bandwidth-in" => endpoint.settings.bandwidth.receive = Some(rate(value)?),
+            "bandwidth-out" => endpoint.settings.bandwidth.send = Some(rate(value)?),
             "driver-opt" => {
                 let (key, value) = value.split_once('=').unwrap_or((value, ""));
                 endpoint.settings.options.insert(key.to_owned(), value.to_owned());
@@ -133,6 +139,10 @@ impl NetworkChoice {
         }
         Ok(())
     }
+}
+
+fn rate(text: &str) -> Result<u64, ChoiceError> {
+    Ok(text.parse::<Rate>()?.bits())
 }
 
 fn address(field: &str, text: &str, family: Family) -> Result<IpAddr, ChoiceError> {

@@ -9,9 +9,9 @@ use self::choice::{EndpointOptions, EndpointRequest, OptionError};
 pub use self::roles::{Member, Role, roles};
 use crate::firewall::PORT_PREFIX;
 use crate::ipam;
-use crate::model::{Driver, Endpoint, EndpointSettings, InterfaceAddress, Network};
+use crate::model::{Bandwidth, Driver, Endpoint, EndpointSettings, InterfaceAddress, Network, Pool, Route};
 use crate::names::{Id, InterfaceName, MacAddress, NameError};
-use crate::ports::{PortRequest, PublishedPort};
+use crate::ports::{self, PortRequest, Protocol};
 use crate::subnet::Family;
 
 /// How the names of interfaces begin within containers, unless the network says otherwise.
@@ -81,6 +81,11 @@ pub enum AttachError {
     /// The network's own or its broadcast address.
     #[error("address {0} cannot be given to a container: it is the own or the broadcast address of network {1:?}")]
     Unusable(IpAddr, String),
+    /// All interfaces on the parent have its Ethernet address.
+    #[error(
+        "no MAC address can be chosen on network {0:?}: its containers bear that of the parent interface; leave --mac-address out"
+    )]
+    SharedMac(String),
     /// Two interfaces of one name.
     #[error("the container has an interface {0} already; choose another name")]
     InterfaceTaken(InterfaceName),
@@ -93,7 +98,7 @@ impl Driver {
     /// Whether containers have an interface of their own on networks of this driver.
     pub fn plugs_in(self) -> bool {
         match self {
-            Driver::Bridge => true,
+            Driver::Bridge | Driver::Macvlan | Driver::Ipvlan => true,
             Driver::Host | Driver::None => false,
         }
     }
@@ -172,6 +177,9 @@ fn wish(
     interfaces: &[InterfaceName],
 ) -> Result<EndpointWish, AttachError> {
     check_addresses(network, &request.addresses)?;
+    if request.mac.is_some() && !network.has_own_macs() {
+        return Err(AttachError::SharedMac(network.name.to_string()));
+    }
     if let Some(bad) = request.settings.aliases.iter().find(|alias| !is_alias(alias)) {
         return Err(AttachError::Alias(bad.clone()));
     }
@@ -281,19 +289,28 @@ pub fn needs_bridge(request: &EndpointRequest, ports: &[PortRequest], network: &
     if !request.settings.options.is_empty() {
         return needs("an option (driver-opt)");
     }
+    if request.settings.bandwidth != Bandwidth::default() {
+        return needs("a limit (--bandwidth-in, --bandwidth-out)");
+    }
     if !ports.is_empty() && network != "host" {
         return needs("a published port (-p)");
     }
     Ok(())
 }
 
-fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
-    for (number, port) in ports.iter().enumerate() {
-        if let Some(twin) = ports[..number].iter().find_map(|other| same_port(port, other)) {
-            return Err(AttachError::PortTwice(format!("{}/{}", twin.host_port, twin.protocol)));
-        }
-        let Some(ip) = port.host_ip else { continue };
+/// Refuses ports that can never be reached at a container whose published ports lead to `publisher`.
+///
+/// # Errors
+/// [`AttachError`].
+pub fn check_ports(asked: &[PortRequest], publisher: Option<&Network>) -> Result<(), AttachError> {
+    if let Some((port, request)) = ports::first_conflict(asked) {
+        return Err(AttachError::PortTwice(format!("{port}/{}", request.protocol())));
+    }
+    for port in asked {
+        let Some(ip) = port.host_ip() else { continue };
         match ip {
+            // A relay leads on from there, also to IPv4.
+            IpAddr::V6(ip) if ip.is_loopback() && port.protocol() != Protocol::Sctp => continue,
             IpAddr::V6(ip) if ip.is_loopback() => return Err(AttachError::Unpublishable(ip.into(), "::1")),
             IpAddr::V6(ip) if ip.is_unicast_link_local() => {
                 return Err(AttachError::Unpublishable(ip.into(), "link-local addresses"));
@@ -306,20 +323,6 @@ fn check_ports(ports: &[PortRequest], publisher: Option<&Network>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// The host's port that both ask for at an address that both listen at.
-fn same_port(one: &PortRequest, other: &PortRequest) -> Option<PublishedPort> {
-    let published = |request: &PortRequest| {
-        request.host_port.map(|host_port| PublishedPort {
-            host_ip: request.host_ip,
-            host_port,
-            container_port: request.container_port,
-            protocol: request.protocol,
-        })
-    };
-    let (one, other) = (published(one)?, published(other)?);
-    one.conflicts_with(&other).then_some(one)
 }
 
 /// Refuses addresses that no endpoint on `network` can have.
@@ -380,10 +383,20 @@ pub fn bear_addresses(
 ) {
     endpoint.addresses = addresses;
     endpoint.gateways = gateways(endpoint, network, &wish.role);
+    endpoint
+        .routes
+        .retain(|route| is_passable(route, network, &endpoint.addresses));
     if let (None, Some(IpAddr::V4(address))) = (wish.mac, endpoint.address(Family::V4)) {
         let [a, b, c, d] = address.octets();
         endpoint.mac = MacAddress::local([0x02, 0x42, a, b, c, d]);
     }
+}
+
+/// Whether a bearer of `addresses` can take the route: the neighbour is on one of their subnets, and is not the bearer.
+fn is_passable(route: &Route, network: &Network, addresses: &[InterfaceAddress]) -> bool {
+    let Some(via) = route.via else { return true };
+    let near = |pool: &Pool| addresses.iter().any(|own| pool.subnet.contains(own.address));
+    network.pool_of(via).is_some_and(near) && addresses.iter().all(|own| own.address != via)
 }
 
 /// `endpoint` as it is when `network` is to its container what `role` says.

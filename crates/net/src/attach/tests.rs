@@ -202,3 +202,33 @@ fn the_mac_follows_the_ipv4_address_unless_asked_for() {
     bear_addresses(&mut asked, &a, addresses(), &wish);
     assert_eq!(asked.mac.to_string(), "02:00:00:00:00:99");
 }
+
+#[test]
+fn an_endpoint_takes_the_routes_that_it_can() {
+    let mut a = network(1, Driver::Bridge, &["10.1.0.0/24", "10.2.0.0/24"], false);
+    let route = |destination: &str, via: Option<&str>| Route {
+        destination: destination.parse().unwrap(),
+        via: via.map(|via| via.parse().unwrap()),
+        metric: None,
+    };
+    a.settings.routes = vec![
+        route("10.70.0.0/16", Some("10.1.0.9")),
+        route("10.71.0.0/16", Some("10.2.0.9")),
+        route("10.72.0.0/16", None),
+    ];
+    let wish = wishes(&[(&a, &asking(&[]))], &[]).unwrap().remove(0);
+    let destinations = |address: &str| {
+        let mut plugged = endpoint(&a, &Id::new([9; 32]), &wish, [0xab; 32]).unwrap();
+        let own = InterfaceAddress {
+            address: address.parse().unwrap(),
+            prefix: 24,
+        };
+        bear_addresses(&mut plugged, &a, vec![own], &wish);
+        let destinations = plugged.routes.iter().map(|route| route.destination.to_string());
+        destinations.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(destinations("10.1.0.2"), "10.70.0.0/16 10.72.0.0/16");
+    assert_eq!(destinations("10.2.0.2"), "10.71.0.0/16 10.72.0.0/16");
+    // The neighbour itself has its own way there.
+    assert_eq!(destinations("10.1.0.9"), "10.72.0.0/16");
+}

@@ -70,6 +70,7 @@ pub fn concerns(network: &Network, element: &Element) -> bool {
         Element::Bridge(name)
         | Element::Internal(name)
         | Element::Within(name)
+        | Element::Apart(name)
         | Element::Strict(name)
         | Element::Mutual(name)
         | Element::Routed(_, name)

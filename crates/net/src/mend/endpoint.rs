@@ -3,9 +3,9 @@
 use super::{
     Fault, NotOurs, Repair, SeenInterface, SeenNamespace, SeenRoute, addresses_and_up, default_metric, repair,
 };
-use crate::model::{BridgeDevice, Endpoint, Network, Route};
+use crate::model::{BridgeDevice, Children, Endpoint, Network, ParentDevice, Route};
 use crate::op::{NamespacePath, Op, Place};
-use crate::plan;
+use crate::{plan, shaping};
 
 /// The number of the main routing table (`RT_TABLE_MAIN`, linux/rtnetlink.h).
 const MAIN_TABLE: u32 = 254;
@@ -20,6 +20,9 @@ pub fn endpoint(
     namespace: &NamespacePath,
     (host, inside): (&SeenNamespace, &SeenNamespace),
 ) -> Result<Vec<Repair>, NotOurs> {
+    if let Some(parent) = &network.parent {
+        return Ok(on_parent(network, parent, endpoint, (namespace, inside)));
+    }
     let Some(bridge) = &network.bridge else {
         return Ok(Vec::new());
     };
@@ -36,20 +39,61 @@ pub fn endpoint(
                 name: port.name.clone(),
             });
             let mut steps: Vec<Op> = rest.into_iter().collect();
-            steps.extend(plan::reattach(network, endpoint, namespace));
+            let queue = host.knows(&shaping::send_queue(endpoint));
+            steps.extend(plan::reattach(network, endpoint, namespace, queue));
             return Ok(repair(Fault::LostInterface, steps).into_iter().collect());
         }
     };
     let place = Place::Namespace(namespace.clone());
+    let mut own = interface_steps(endpoint, &place, interface, bridge.mtu);
+    own.extend(mac_steps(endpoint, &place, interface));
     let repairs = [
         host_end(network, bridge, endpoint, (host, port)),
-        repair(Fault::Interface, interface_steps(bridge, endpoint, &place, interface)),
+        repair(Fault::Interface, own),
         repair(
             Fault::Interface,
             settings(network, endpoint, namespace, (inside, interface)),
         ),
     ];
     Ok(repairs.into_iter().flatten().collect())
+}
+
+/// An endpoint that is but an interface within the container.
+fn on_parent(
+    network: &Network,
+    parent: &ParentDevice,
+    endpoint: &Endpoint,
+    (namespace, inside): (&NamespacePath, &SeenNamespace),
+) -> Vec<Repair> {
+    let place = Place::Namespace(namespace.clone());
+    let Some(interface) = inside.interface(&endpoint.interface) else {
+        // What its container has given another name stays the container's.
+        let steps = if inside.knows(&endpoint.host_interface) {
+            Vec::new()
+        } else {
+            plan::reattach(network, endpoint, namespace, false)
+        };
+        return repair(Fault::LostInterface, steps).into_iter().collect();
+    };
+    let mtu = parent.mtu.unwrap_or(interface.mtu);
+    let mut own = interface_steps(endpoint, &place, interface, mtu);
+    // Those of ipvlan have their parent's.
+    if matches!(parent.children, Children::Macvlan { .. }) {
+        own.extend(mac_steps(endpoint, &place, interface));
+    }
+    let settings = settings(network, endpoint, namespace, (inside, interface));
+    [repair(Fault::Interface, own), repair(Fault::Interface, settings)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn mac_steps(endpoint: &Endpoint, place: &Place, interface: &SeenInterface) -> Option<Op> {
+    (interface.mac != Some(endpoint.mac)).then(|| Op::SetMac {
+        place: place.clone(),
+        link: interface.name.clone(),
+        mac: endpoint.mac,
+    })
 }
 
 fn is_pair(port: &SeenInterface, interface: &SeenInterface) -> bool {
@@ -90,19 +134,12 @@ fn mtu_and_up(place: &Place, link: &SeenInterface, mtu: u32) -> Vec<Op> {
 }
 
 /// What the interface within the container is by itself; that it is up comes after its addresses.
-fn interface_steps(bridge: &BridgeDevice, endpoint: &Endpoint, place: &Place, interface: &SeenInterface) -> Vec<Op> {
+fn interface_steps(endpoint: &Endpoint, place: &Place, interface: &SeenInterface, mtu: u32) -> Vec<Op> {
     let up = SeenInterface {
         up: true,
         ..interface.clone()
     };
-    let mut steps = mtu_and_up(place, &up, bridge.mtu);
-    if interface.mac != Some(endpoint.mac) {
-        steps.push(Op::SetMac {
-            place: place.clone(),
-            link: interface.name.clone(),
-            mac: endpoint.mac,
-        });
-    }
+    let mut steps = mtu_and_up(place, &up, mtu);
     let chosen = endpoint
         .settings
         .sysctls

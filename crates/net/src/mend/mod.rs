@@ -38,6 +38,8 @@ pub enum Fault {
     LostBridge,
     /// The bridge is not as recorded.
     Bridge,
+    /// The parent interface is not there.
+    LostParent,
     /// The endpoint's interface is not there.
     LostInterface,
     /// The host's end is in no bridge, or in another.
@@ -57,6 +59,7 @@ impl fmt::Display for Fault {
             Fault::LostElements => "has lost elements of its firewall",
             Fault::LostBridge => "has lost its bridge",
             Fault::Bridge => "has a bridge that is not as recorded",
+            Fault::LostParent => "has lost its parent interface",
             Fault::LostInterface => "has lost its interface to",
             Fault::Unplugged => "is unplugged from the bridge of",
             Fault::Port => "has a port that is not as recorded at the bridge of",
@@ -125,6 +128,18 @@ pub fn bridge(network: &Network, host: &SeenNamespace) -> Result<Option<Repair>,
     let fresh = plan::create_bridge(network, bridge);
     steps.extend(addresses_and_up(&fresh, &Place::Host, link, host));
     Ok(repair(Fault::Bridge, steps))
+}
+
+/// Compares the parent of a network with its record; without steps where it is not ours to make.
+pub fn parent(network: &Network, seen: &Seen) -> Option<Repair> {
+    let parent = network.parent.as_ref()?;
+    if seen.link(&parent.name).is_some() {
+        return None;
+    }
+    Some(Repair {
+        fault: Fault::LostParent,
+        steps: plan::create_network(network, seen),
+    })
 }
 
 /// Those of the steps in `fresh`, which are to give a new interface its addresses and set it up, that `link` lacks.

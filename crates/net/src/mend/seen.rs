@@ -22,6 +22,8 @@ pub struct SeenPort {
 pub struct SeenInterface {
     /// Its name.
     pub name: InterfaceName,
+    /// Its other names.
+    pub other_names: Vec<InterfaceName>,
     /// Its number in its namespace.
     pub index: u32,
     /// Its Ethernet address, if it has one.
@@ -85,6 +87,12 @@ impl SeenNamespace {
     /// The interface called `name`.
     pub fn interface(&self, name: &InterfaceName) -> Option<&SeenInterface> {
         self.interfaces.iter().find(|interface| interface.name == *name)
+    }
+
+    /// Whether an interface is called `name`, also as another name.
+    pub fn knows(&self, name: &InterfaceName) -> bool {
+        let called = |interface: &SeenInterface| interface.name == *name || interface.other_names.contains(name);
+        self.interfaces.iter().any(called)
     }
 
     /// The interface with this number.

@@ -1,16 +1,17 @@
 //! From what a user asked for to a valid [`Network`]: all validation, and all choices that were left open.
 //!
-//! Each driver that networks can be created with has a module of its own, for its options and its device; what they have
-//! in common is in the others. Names are checked here.
+//! Each driver that networks can be created with has a module of its own, for its options and its device; what they
+//! have in common is in the others. Names are checked here.
 
 mod bridge;
 mod config;
 mod error;
 mod options;
+mod parent;
 mod pools;
 mod routes;
 
-pub use error::SpecError;
+pub use error::{ParentError, SpecError};
 pub use pools::free_subnet;
 
 use crate::model::{BUILT_IN, Driver, Network, UnixNanos};
@@ -102,6 +103,7 @@ pub fn create(request: &NetworkRequest, around: &Surroundings, birth: Birth) -> 
     match request.driver.as_deref().unwrap_or("bridge").parse()? {
         _ if request.config_only => config::create(request, name, birth),
         Driver::Bridge => bridge::create(request, name, around, birth),
+        driver @ (Driver::Macvlan | Driver::Ipvlan) => parent::create(driver, request, name, around, birth),
         driver @ (Driver::Host | Driver::None) => Err(refuse_second(driver, request)),
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{NetworkRequest, SpecError, Surroundings};
 use crate::ipam;
-use crate::model::{Network, Pool};
+use crate::model::Pool;
 use crate::pools as default_pools;
 use crate::subnet::{Family, Subnet};
 
@@ -17,16 +17,18 @@ struct Wanted {
     reserved: BTreeMap<String, IpAddr>,
 }
 
-/// The subnets that `request` asks for or, of the families that are wanted, leaves to us, each with its gateway; IPv4 first,
-/// else in the order given.
+/// The subnets that `request` asks for or, of the families that are wanted, leaves to us, each with its gateway; IPv4
+/// first, else in the order given. `check` refuses given subnets that collide with what is
+/// around.
 pub(super) fn choose(
     request: &NetworkRequest,
     (ipv4, ipv6): (bool, bool),
     around: &Surroundings,
+    check: impl Fn(&Subnet, &Surroundings) -> Result<(), SpecError>,
 ) -> Result<Vec<Pool>, SpecError> {
     let mut subnets = read_subnets(request)?;
     for (subnet, _) in &subnets {
-        check_free(subnet, around)?;
+        check(subnet, around)?;
     }
     for (family, automatic) in [(Family::V4, ipv4), (Family::V6, ipv6)] {
         if automatic && !subnets.iter().any(|(subnet, _)| subnet.family() == family) {
@@ -93,8 +95,7 @@ pub fn free_subnet(family: Family, around: &Surroundings) -> Result<Subnet, Spec
     let networks = around
         .networks
         .iter()
-        .filter(|network| holds_its_subnets(network))
-        .flat_map(|network| network.pools.iter().map(|pool| pool.subnet));
+        .flat_map(|network| network.held_pools().iter().map(|pool| pool.subnet));
     let connected = around.seen.connected.iter().map(|(_, subnet)| *subnet);
     let taken: Vec<Subnet> = networks
         .chain(connected)
@@ -186,11 +187,6 @@ fn pool(wanted: Wanted) -> Result<Pool, SpecError> {
     }
 }
 
-/// Whether nobody else may have the subnets of `network`; those of a configuration are but words.
-fn holds_its_subnets(network: &Network) -> bool {
-    network.settings.config_only.is_none()
-}
-
 fn check_usable(subnet: &Subnet) -> Result<(), SpecError> {
     if subnet.last_offset() < 3 {
         return Err(SpecError::TooSmall(*subnet));
@@ -201,9 +197,10 @@ fn check_usable(subnet: &Subnet) -> Result<(), SpecError> {
     }
 }
 
-fn check_free(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
-    for network in around.networks.iter().filter(|network| holds_its_subnets(network)) {
-        if let Some(pool) = network.pools.iter().find(|pool| pool.subnet.overlaps(subnet)) {
+/// Refuses a subnet that is another network's.
+pub(super) fn free_of_networks(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+    for network in around.networks {
+        if let Some(pool) = network.held_pools().iter().find(|pool| pool.subnet.overlaps(subnet)) {
             return Err(SpecError::OverlapsNetwork(
                 *subnet,
                 pool.subnet,
@@ -211,6 +208,12 @@ fn check_free(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
             ));
         }
     }
+    Ok(())
+}
+
+/// Refuses a subnet that is another network's, or that the host reaches otherwise.
+pub(super) fn free_of_all(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+    free_of_networks(subnet, around)?;
     if let Some((link, other)) = around.seen.connected.iter().find(|(_, other)| other.overlaps(subnet)) {
         return Err(SpecError::OverlapsHost(*subnet, *other, link.clone()));
     }

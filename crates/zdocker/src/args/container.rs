@@ -1,14 +1,29 @@
-//! `run`, `create`, `start`, `restart`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
+//! `run`, `create`, `start`, `restart`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`, `container ...`
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, Subcommand};
 use zdocker_engine::containers::spec::{ExtraHost, Mount};
 use zdocker_engine::signals::Signal;
 use zdocker_net::attach::choice::NetworkChoice;
 use zdocker_net::names::MacAddress;
-use zdocker_net::ports::PortRequest;
+use zdocker_net::ports::{ContainerPorts, PortRequest};
+use zdocker_net::shaping::Rate;
+
+use super::spelling::filter;
+use crate::output::inspect::InspectFormat;
+use crate::output::list::ListFormat;
+
+/// Docker's long names of verbs on containers, where the short one means more or has another name.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(PsArgs),
+    /// Show containers in detail, as JSON
+    Inspect(ContainerInspectArgs),
+}
 
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
@@ -75,9 +90,21 @@ pub(crate) struct CreateArgs {
     /// MAC address on the first network
     #[arg(long, value_name = "MAC")]
     pub(crate) mac_address: Option<MacAddress>,
-    /// Publish a port; without a host port a free one is picked
-    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp]")]
+    /// Publish ports, each also a range; without a host port, and of a range for one port, a free one is picked
+    #[arg(short, long, value_name = "[IP:][HOST:]PORT[/tcp|udp|sctp]")]
     pub(crate) publish: Vec<PortRequest>,
+    /// Publish what --expose names at free ports
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Say that the container listens at these ports
+    #[arg(long, value_name = "PORT[-PORT][/tcp|udp|sctp]")]
+    pub(crate) expose: Vec<ContainerPorts>,
+    /// Limit what the container receives on each of its networks: 10mbit are ten million bits a second, 10mbps bytes
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_in: Option<Rate>,
+    /// Limit what the container sends on each of its networks
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_out: Option<Rate>,
     /// Name server
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<IpAddr>,
@@ -115,6 +142,29 @@ pub(crate) struct PsArgs {
     /// Do not shorten identifiers and commands
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    /// Only containers that are so: name=, id=, status=, exited=STATUS, network=, publish=PORT[-PORT][/PROTOCOL], expose=,
+    /// volume=PATH, before=CONTAINER, since=CONTAINER; may be given several times
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = filter)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// table, json, a template of Go, or table and a template: 'table {{.ID}}\t{{.Names}}'
+    #[arg(long, value_name = "FORMAT", value_parser = ListFormat::parse)]
+    pub(crate) format: Option<ListFormat>,
+    /// Only so many, the newest, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) last: Option<i64>,
+    /// Only the newest, whether it runs or not
+    #[arg(short, long)]
+    pub(crate) latest: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContainerInspectArgs {
+    /// json, or a template of Go: '{{.State.Pid}}'
+    #[arg(short, long, value_name = "FORMAT", default_value = "", hide_default_value = true,
+          value_parser = InspectFormat::parse)]
+    pub(crate) format: InspectFormat,
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
 }
 
 #[derive(Debug, Args)]

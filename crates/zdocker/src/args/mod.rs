@@ -2,6 +2,7 @@
 
 mod container;
 mod network;
+mod publish;
 mod spelling;
 
 use std::path::PathBuf;
@@ -9,13 +10,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use container::{
-    CreateArgs as CreateContainerArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, RunArgs, StartArgs, StopArgs,
+    ContainerCommand, ContainerInspectArgs, CreateArgs as CreateContainerArgs, ExecArgs, KillArgs, LogsArgs, PsArgs,
+    RmArgs, RunArgs, StartArgs, StopArgs,
 };
 pub(crate) use network::{
-    ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, NetworkCommand, PruneArgs,
+    ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, NetworkCommand, NetworkInspectArgs, PruneArgs,
     ReloadArgs, RemoveArgs,
 };
+pub(crate) use publish::{PortArgs, UpdateArgs};
 pub(crate) use spelling::normalise;
+
+use crate::output::inspect::InspectFormat;
 
 /// A container engine in one binary, without a daemon, whose heart is its container network
 #[derive(Debug, Parser)]
@@ -75,6 +80,9 @@ pub(crate) enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Look at containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
     /// Run a command in a new container
     Run(Box<RunArgs>),
     /// Make a container, to be started later
@@ -95,12 +103,38 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Show what a container wrote
     Logs(LogsArgs),
+    /// Show containers and networks in detail, as JSON
+    Inspect(InspectArgs),
+    /// Show where a container's ports are published
+    Port(PortArgs),
+    /// Change the published ports of a running container
+    Update(UpdateArgs),
     /// Look after this installation
     #[command(subcommand)]
     System(SystemCommand),
     /// A container's parent process; started by run
     #[command(hide = true)]
     Shim(ShimArgs),
+}
+
+/// Of what kind the things are that `inspect` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectKind {
+    Container,
+    Network,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// json, or a template of Go: '{{.Id}}'
+    #[arg(short, long, value_name = "FORMAT", default_value = "", hide_default_value = true,
+          value_parser = InspectFormat::parse)]
+    pub(crate) format: InspectFormat,
+    /// What the names mean; by default a container, or else a network
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    pub(crate) kind: Option<InspectKind>,
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,11 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum};
-
+use clap::{ArgAction, Args, Subcommand};
 use zdocker_net::names::MacAddress;
+use zdocker_net::shaping::Rate;
 
-use super::spelling::key_value;
+use super::spelling::{filter, key_value};
+use crate::output::inspect::InspectFormat;
+use crate::output::list::ListFormat;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
@@ -16,7 +18,7 @@ pub(crate) enum NetworkCommand {
     #[command(visible_alias = "list")]
     Ls(LsArgs),
     /// Show networks in detail, as JSON
-    Inspect(InspectArgs),
+    Inspect(NetworkInspectArgs),
     /// Plug a container into a network
     Connect(ConnectArgs),
     /// Unplug a container from a network
@@ -46,7 +48,7 @@ pub(crate) struct ReloadArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// bridge, host or none
+    /// bridge, macvlan, ipvlan, host or none
     #[arg(short, long, default_value = "bridge")]
     pub(crate) driver: String,
     /// Subnet; host bits name the gateway (192.168.10.1/24). Without it a free one is found
@@ -72,8 +74,10 @@ pub(crate) struct CreateArgs {
     /// No way out, and none in
     #[arg(long)]
     pub(crate) internal: bool,
-    /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL, gateway_mode_ipv4=nat|nat-unprotected|routed|isolated,
-    /// icc=BOOL, isolation=none|normal|strict and more, or Docker's long names of them
+    /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL,
+    /// gateway_mode_ipv4=nat|nat-unprotected|routed|isolated, icc=BOOL, isolation=none|normal|strict
+    /// and more, or Docker's long names of them; of macvlan and ipvlan: parent=INTERFACE[.VLAN],
+    /// macvlan_mode=bridge|private|vepa|passthru, ipvlan_mode=l2|l3|l3s, ipvlan_flag=bridge|private|vepa
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) opt: Vec<(String, String)>,
     /// Route that every container gets, by a neighbour or directly on the network
@@ -109,26 +113,32 @@ pub(crate) struct CreateArgs {
     pub(crate) name: String,
 }
 
-/// How lists are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns for people
-    Table,
-    /// A JSON object a line
-    Json,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// Identifiers only
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    #[arg(long, value_enum, default_value = "table")]
-    pub(crate) format: ListFormat,
+    /// Only networks that are so: name=, id=, driver=, label=KEY[=VALUE], scope=, type=custom|builtin, dangling=BOOL; may be
+    /// given several times
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = filter)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// Do not shorten identifiers
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// table, json, a template of Go, or table and a template: 'table {{.ID}}\t{{.Name}}'
+    #[arg(long, value_name = "FORMAT", value_parser = ListFormat::parse)]
+    pub(crate) format: Option<ListFormat>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
+pub(crate) struct NetworkInspectArgs {
+    /// json, or a template of Go: '{{json .IPAM.Config}}'
+    #[arg(short, long, value_name = "FORMAT", default_value = "", hide_default_value = true,
+          value_parser = InspectFormat::parse)]
+    pub(crate) format: InspectFormat,
+    /// Tell also of interfaces, aliases, ports and limits
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
     #[arg(required = true, value_name = "NETWORK")]
     pub(crate) networks: Vec<String>,
 }
@@ -150,6 +160,12 @@ pub(crate) struct ConnectArgs {
     /// Of a container's networks the one with the highest gives the default route
     #[arg(long, value_name = "NUMBER", default_value = "0", allow_negative_numbers = true)]
     pub(crate) gw_priority: i32,
+    /// Limit what the container receives by this network, for example 10mbit
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_in: Option<Rate>,
+    /// Limit what it sends
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bandwidth_out: Option<Rate>,
     /// com.docker.network.endpoint.ifname=NAME, com.docker.network.endpoint.sysctls=KEY=VALUE,..
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) driver_opt: Vec<(String, String)>,
@@ -189,6 +205,10 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Only networks that are so: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME (10m, 2026-01-31T12:00:00); may be given
+    /// several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = filter)]
+    pub(crate) filter: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,14 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A `--filter KEY=VALUE`, with blanks around either, as Docker takes it.
+pub(super) fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_lowercase(), value.trim().to_owned())),
+        _ => Err("want KEY=VALUE, for example name=web".to_owned()),
+    }
+}
+
 /// Turns `-net` among the options of `run` into `--net`. What stands behind the options is the container's own.
 pub(crate) fn normalise(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.into_iter().collect();

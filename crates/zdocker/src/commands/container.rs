@@ -1,23 +1,25 @@
 //! `ps`, `stop`, `kill`, `rm`, `exec`, `logs`
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use zdocker_engine::Engine;
+use serde_json::{Value, json};
 use zdocker_engine::containers::spec::RootfsSource;
-use zdocker_engine::containers::{ContainerView, RunRequest};
+use zdocker_engine::containers::{ContainerFilter, ContainerQuery, ContainerView, RunRequest, docker_status};
 use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
+use zdocker_engine::{Engine, EngineError};
 use zdocker_host::store::ContainerState;
-use zdocker_net::model::Endpoint;
-use zdocker_net::subnet::Family;
+use zdocker_net::model::Bandwidth;
+use zdocker_net::shaping::Rate;
 
-use super::for_each;
+use super::{for_each, list};
 use crate::args::{CreateContainerArgs as CreateArgs, ExecArgs, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs};
-use crate::output::{say, table, time};
+use crate::output::list::List;
+use crate::output::{ports, say, time};
 
 /// Characters of a command that `ps` shows.
 const COMMAND_WIDTH: usize = 20;
@@ -60,7 +62,13 @@ pub(super) fn request(args: CreateArgs) -> RunRequest {
         addresses: addresses.into_iter().flatten().collect(),
         mac: args.mac_address,
         aliases: args.network_alias,
+        bandwidth: Bandwidth {
+            receive: args.bandwidth_in.map(Rate::bits),
+            send: args.bandwidth_out.map(Rate::bits),
+        },
         ports: args.publish,
+        exposed: args.expose,
+        publish_all: args.publish_all,
     }
 }
 
@@ -68,42 +76,67 @@ pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> 
     say(engine.create_container(&request(args))?.as_str())?;
     Ok(ExitCode::SUCCESS)
 }
+/// What `ps` can show: Docker's columns, and the root file system, which stands where Docker has the image.
+const LIST: List = List {
+    columns: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Rootfs", "ROOTFS"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("State", "STATE"),
+        ("Ports", "PORTS"),
+        ("Names", "NAMES"),
+        ("Networks", "NETWORKS"),
+        ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Labels", "LABELS"),
+        ("Label", ""),
+    ],
+    default: &["ID", "Rootfs", "Command", "RunningFor", "Status", "Ports", "Names"],
+    blank: "",
+};
 
 pub(super) fn ps(engine: &mut Engine, args: &PsArgs) -> Result<ExitCode> {
-    let containers = engine.containers(args.all)?;
-    let id = |view: &ContainerView| {
-        let id = &view.record.id;
-        if args.no_trunc { id.as_str() } else { id.short() }.to_owned()
+    let last = if args.latest { Some(1) } else { args.last };
+    let query = ContainerQuery {
+        all: args.all,
+        filter: ContainerFilter::parse(&args.filter).map_err(EngineError::from)?,
+        // As with Docker, none and fewer is no limit.
+        last: last
+            .and_then(|last| usize::try_from(last).ok())
+            .filter(|last| *last > 0),
     };
-    if args.quiet {
-        for view in &containers {
-            say(&id(view))?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rows = containers.iter().map(|view| {
-        let RootfsSource::Directory(rootfs) = &view.spec.rootfs;
-        vec![
-            id(view),
-            rootfs.display().to_string(),
-            command(&view.spec.args, args.no_trunc),
-            format!("{} ago", time::age(view.record.created)),
-            status(view),
-            ports(&view.endpoints),
-            view.record.name.to_string(),
-        ]
-    });
-    let header = [
-        "CONTAINER ID",
-        "ROOTFS",
-        "COMMAND",
-        "CREATED",
-        "STATUS",
-        "PORTS",
-        "NAMES",
-    ];
-    say(&table::render(&header, &rows.collect::<Vec<_>>()))?;
-    Ok(ExitCode::SUCCESS)
+    let containers = engine.containers(&query)?.into_iter();
+    let rows = containers.map(|view| row(&view, args.no_trunc));
+    list(&LIST, args.format.as_ref(), args.quiet, rows)
+}
+
+fn row(view: &ContainerView, whole: bool) -> Value {
+    let (record, spec) = (&view.record, &view.spec);
+    let RootfsSource::Directory(rootfs) = &spec.rootfs;
+    let networks = view.plugged().into_iter().map(|(network, _)| network.name.to_string());
+    let mounts = spec.mounts.iter().map(|mount| mount.source.display().to_string());
+    json!({
+        "ID": if whole { record.id.as_str() } else { record.id.short() },
+        "Image": rootfs.to_string_lossy(),
+        "Rootfs": rootfs.to_string_lossy(),
+        "Command": command(&spec.args, whole),
+        "CreatedAt": time::go(record.created),
+        "RunningFor": format!("{} ago", time::age(record.created)),
+        "Status": status(view),
+        "State": docker_status(record),
+        "Ports": ports::render(&view.endpoints),
+        "Names": record.name.as_str(),
+        "Networks": networks.collect::<Vec<_>>().join(","),
+        "Mounts": mounts.collect::<Vec<_>>().join(","),
+        // Containers have neither volumes nor labels yet; scripts ask for both.
+        "LocalVolumes": "0",
+        "Labels": "",
+        "Label": {},
+    })
 }
 
 fn command(args: &[String], whole: bool) -> String {
@@ -127,24 +160,6 @@ fn status(view: &ContainerView) -> String {
         ContainerState::Creating => "Creating".to_owned(),
         ContainerState::Removing => "Removal In Progress".to_owned(),
     }
-}
-
-/// Published ports as Docker writes them: `0.0.0.0:8080->80/tcp`.
-fn ports(endpoints: &[Endpoint]) -> String {
-    let mut texts = Vec::new();
-    for endpoint in endpoints {
-        for port in &endpoint.ports {
-            let reached = port
-                .host_addresses()
-                .into_iter()
-                .filter(|ip| endpoint.address(Family::of(*ip)).is_some());
-            texts.extend(reached.map(|ip| {
-                let host = SocketAddr::new(ip, port.host_port);
-                format!("{host}->{}/{}", port.container_port, port.protocol)
-            }));
-        }
-    }
-    texts.join(", ")
 }
 
 pub(super) fn stop(engine: &mut Engine, args: &StopArgs) -> Result<ExitCode> {

@@ -1,17 +1,21 @@
 //! One small function a verb: from arguments to a call of the engine to what is printed.
 
 mod container;
+mod inspect;
 mod network;
+mod publish;
 mod run;
 mod system;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use zdocker_engine::config::Config;
 use zdocker_engine::{Engine, EngineError, Roots, sealed};
 
-use crate::args::{Cli, Command, GlobalArgs, NetworkCommand, SystemCommand};
+use crate::args::{Cli, Command, ContainerCommand, GlobalArgs, NetworkCommand, SystemCommand};
+use crate::output::list::{List, ListFormat};
 use crate::{journal, output};
 
 /// Does what the command line says.
@@ -19,6 +23,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
         Command::Network(command) => network(global, command),
+        Command::Container(ContainerCommand::Ls(args)) => container::ps(&mut engine(global)?, &args),
+        Command::Container(ContainerCommand::Inspect(args)) => inspect::containers(&mut engine(global)?, &args),
         Command::Run(args) => run::run(global, *args),
         Command::Create(args) => container::create(&mut engine(global)?, *args),
         Command::Start(args) => run::start(global, &args),
@@ -32,6 +38,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
             container::exec(&mut engine(global)?, args)
         }
         Command::Logs(args) => container::logs(&mut engine(global)?, &args),
+        Command::Inspect(args) => inspect::anything(&mut engine(global)?, &args),
+        Command::Port(args) => publish::port(&mut engine(global)?, &args),
+        Command::Update(args) => publish::update(&mut engine(global)?, args),
         Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
         Command::System(SystemCommand::Firewall) => system::firewall(),
         Command::Shim(args) => run::shim(global, &args),
@@ -43,7 +52,7 @@ fn network(global: &GlobalArgs, command: NetworkCommand) -> Result<ExitCode> {
     match command {
         NetworkCommand::Create(args) => network::create(engine, args),
         NetworkCommand::Ls(args) => network::ls(engine, &args),
-        NetworkCommand::Inspect(args) => network::inspect(engine, &args),
+        NetworkCommand::Inspect(args) => inspect::networks(engine, &args),
         NetworkCommand::Connect(args) => network::connect(engine, args),
         NetworkCommand::Disconnect(args) => network::disconnect(engine, &args),
         NetworkCommand::Rm(args) => network::rm(engine, &args),
@@ -71,6 +80,21 @@ fn engine(global: &GlobalArgs) -> Result<Engine> {
         Config::read(&global.config)?,
         journal::open(global),
     )?)
+}
+
+/// Prints a list as it is asked for: a format says more than `quiet`.
+fn list(list: &List, format: Option<&ListFormat>, quiet: bool, rows: impl Iterator<Item = Value>) -> Result<ExitCode> {
+    let text = match format {
+        None | Some(ListFormat::Table) if quiet => {
+            let ids: Vec<String> = rows.filter_map(|row| row["ID"].as_str().map(str::to_owned)).collect();
+            (!ids.is_empty()).then(|| ids.join("\n"))
+        }
+        format => list.render(format.unwrap_or(&ListFormat::Table), rows)?,
+    };
+    if let Some(text) = text {
+        output::say(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Does `verb` for each of `names` and prints the name. One that fails is complained about and does not keep the others

@@ -5,20 +5,21 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use zdocker_engine::networks::{NetworkView, PoolView};
+use zdocker_engine::networks::{NetworkFilter, NetworkView, PoolView, PruneFilter, SCOPE};
 use zdocker_engine::reload::Reloaded;
 use zdocker_engine::{Engine, EngineError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
-use zdocker_net::model::{EndpointSettings, Pool};
+use zdocker_net::model::{Bandwidth, EndpointSettings, Pool};
 use zdocker_net::op::Op;
+use zdocker_net::shaping::Rate;
 use zdocker_net::spec::NetworkRequest;
+use zdocker_net::subnet::Family;
+use zdocker_net::usage::Usage;
 
-use super::for_each;
-use crate::args::{
-    ConnectArgs, CreateArgs, DisconnectArgs, InspectArgs, IpamArgs, ListFormat, LsArgs, PruneArgs, ReloadArgs,
-    RemoveArgs,
-};
+use super::{for_each, list};
+use crate::args::{ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, PruneArgs, ReloadArgs, RemoveArgs};
+use crate::output::list::List;
 use crate::output::{self, inspect, say, table, time};
 
 pub(super) fn create(engine: &mut Engine, args: CreateArgs) -> Result<ExitCode> {
@@ -59,83 +60,63 @@ pub(super) fn print_plan(plan: &[Op]) -> Result<()> {
     Ok(())
 }
 
+/// What `network ls` can show: Docker's columns, and subnets, gateways and how many containers there are.
+const LIST: List = List {
+    columns: &[
+        ("ID", "NETWORK ID"),
+        ("Name", "NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("IPv4", "IPV4"),
+        ("IPv6", "IPV6"),
+        ("Internal", "INTERNAL"),
+        ("Labels", "LABELS"),
+        ("Label", ""),
+        ("CreatedAt", "CREATED AT"),
+        ("Subnet", "SUBNET"),
+        ("Gateway", "GATEWAY"),
+        ("Containers", "CONTAINERS"),
+    ],
+    default: &["Name", "Subnet", "Gateway", "Driver", "Containers"],
+    blank: "-",
+};
+
 pub(super) fn ls(engine: &mut Engine, args: &LsArgs) -> Result<ExitCode> {
-    let networks = engine.networks()?;
-    if args.quiet {
-        for view in &networks {
-            say(view.network.id.short())?;
-        }
-    } else if args.format == ListFormat::Json {
-        for view in &networks {
-            say(&json_line(view).to_string())?;
-        }
-    } else {
-        let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
-        say(&table::render(
-            &["NAME", "SUBNET", "GATEWAY", "DRIVER", "CONTAINERS"],
-            &rows,
-        ))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let filter = NetworkFilter::parse(&args.filter).map_err(EngineError::from)?;
+    let networks = engine.networks()?.into_iter().filter(|view| filter.admits(view));
+    let rows = networks.map(|view| row(&view, args.no_trunc));
+    list(&LIST, args.format.as_ref(), args.quiet, rows)
 }
 
-fn subnets(view: &NetworkView) -> String {
-    view.network
-        .pools
-        .iter()
-        .map(|pool| pool.subnet.to_string())
-        .collect::<Vec<_>>()
-        .join(",")
+/// One text of the pools' parts.
+fn of_pools<T: ToString>(view: &NetworkView, part: impl Fn(&Pool) -> T) -> String {
+    let parts = view.network.pools.iter().map(|pool| part(pool).to_string());
+    parts.collect::<Vec<_>>().join(",")
 }
 
-fn gateways(view: &NetworkView) -> String {
-    view.network
-        .pools
-        .iter()
-        .map(|pool| pool.gateway.to_string())
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
-fn row(view: &NetworkView) -> Vec<String> {
+fn row(view: &NetworkView, whole_id: bool) -> Value {
     let network = &view.network;
-    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-    vec![
-        network.name.to_string(),
-        or_dash(subnets(view)),
-        or_dash(gateways(view)),
-        network.driver.to_string(),
-        view.endpoints.len().to_string(),
-    ]
-}
-
-fn json_line(view: &NetworkView) -> Value {
+    let id = if whole_id {
+        network.id.as_str()
+    } else {
+        network.id.short()
+    };
+    let labels = network.labels.iter().map(|(key, value)| format!("{key}={value}"));
     json!({
-        "ID": view.network.id.short(),
-        "Name": view.network.name.as_str(),
-        "Subnet": subnets(view),
-        "Gateway": gateways(view),
-        "Driver": view.network.driver.to_string(),
-        "Scope": "local",
+        "ID": id,
+        "Name": network.name.as_str(),
+        "Driver": inspect::driver(network),
+        "Scope": SCOPE,
+        "IPv4": network.pool(Family::V4).is_some().to_string(),
+        "IPv6": network.pool(Family::V6).is_some().to_string(),
+        "Internal": network.internal.to_string(),
+        "Labels": labels.collect::<Vec<_>>().join(","),
+        "Label": network.labels,
+        "CreatedAt": time::go(network.created),
+        "Subnet": of_pools(view, |pool| pool.subnet),
+        "Gateway": of_pools(view, |pool| pool.gateway),
         "Containers": view.endpoints.len(),
-        "Internal": view.network.internal,
-        "CreatedAt": time::rfc3339(view.network.created),
     })
-}
-
-pub(super) fn inspect(engine: &mut Engine, args: &InspectArgs) -> Result<ExitCode> {
-    let (mut found, mut code) = (Vec::new(), ExitCode::SUCCESS);
-    for name in &args.networks {
-        match engine.network(name) {
-            Ok(view) => found.push(inspect::network(&view)),
-            Err(error) => {
-                output::complain(&error.into());
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    say(&serde_json::to_string_pretty(&found)?)?;
-    Ok(code)
 }
 
 pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode> {
@@ -146,6 +127,10 @@ pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode
         settings: EndpointSettings {
             aliases: args.alias,
             gateway_priority: args.gw_priority,
+            bandwidth: Bandwidth {
+                receive: args.bandwidth_in.map(Rate::bits),
+                send: args.bandwidth_out.map(Rate::bits),
+            },
             options: args.driver_opt.into_iter().collect(),
             ..EndpointSettings::default()
         },
@@ -181,10 +166,11 @@ pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
 }
 
 pub(super) fn prune(engine: &mut Engine, args: &PruneArgs) -> Result<ExitCode> {
-    if !args.force && !output::confirm("This removes all networks that no container is plugged into.")? {
+    let filter = PruneFilter::parse(&args.filter).map_err(EngineError::from)?;
+    if !args.force && !output::confirm(&prune_consequence(&args.filter))? {
         return Ok(ExitCode::SUCCESS);
     }
-    let removed = engine.prune_networks()?;
+    let removed = engine.prune_networks(&filter)?;
     if !removed.is_empty() {
         say("Deleted Networks:")?;
     }
@@ -207,6 +193,15 @@ pub(super) fn reload(engine: &mut Engine, args: &ReloadArgs) -> Result<ExitCode>
         output::complain(&error.into());
     }
     Ok(code)
+}
+
+fn prune_consequence(filter: &[(String, String)]) -> String {
+    let all = "This removes all networks that no container is plugged into";
+    if filter.is_empty() {
+        return format!("{all}.");
+    }
+    let filters = filter.iter().map(|(key, value)| format!("{key}={value}"));
+    format!("{all} and that are so: {}.", filters.collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn ipam(engine: &mut Engine, args: &IpamArgs) -> Result<ExitCode> {
@@ -232,14 +227,11 @@ fn unleased(pool: &Pool, address: IpAddr) -> String {
 }
 
 fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
-    let usable = ipam::usable(&pool.subnet);
-    // The number of usable addresses less one fits, and 2^128 addresses are never all in use.
-    let total = (usable.end() - usable.start()).saturating_add(1);
-    let used = usage.leases.len() as u128;
+    let free = Usage::of(pool, usage.leases.iter().map(|lease| lease.address)).free;
     say(&format!(
-        "SUBNET {}: {used} used, {} free",
+        "SUBNET {}: {} used, {free} free",
         pool.subnet,
-        total.saturating_sub(used)
+        usage.leases.len()
     ))?;
     let rows = usage.leases.iter().map(|lease| {
         let holder = match &lease.holder {
@@ -251,10 +243,7 @@ fn print_usage(PoolView { pool, usage, holders }: &PoolView) -> Result<()> {
         };
         vec![lease.address.to_string(), holder, time::rfc3339(lease.since)]
     });
-    say(&table::render(
-        &["ADDRESS", "HOLDER", "SINCE"],
-        &rows.collect::<Vec<_>>(),
-    ))?;
+    say(&table::render(&["ADDRESS", "HOLDER", "SINCE"], rows.collect()))?;
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! What people and programs read: the only place where zdocker writes to its own standard output and error.
 
 pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod ports;
 pub(crate) mod table;
+pub(crate) mod template;
 pub(crate) mod time;
 
 use std::io::{self, Write};

@@ -8,6 +8,17 @@ pub(crate) fn rfc3339(time: UnixNanos) -> String {
     DateTime::<Utc>::from_timestamp_nanos(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
+/// As Go prints a time, in UTC: `2026-01-31 12:00:00.5 +0000 UTC`.
+pub(crate) fn go(time: UnixNanos) -> String {
+    let time = DateTime::<Utc>::from_timestamp_nanos(time);
+    let fraction = format!("{:09}", time.timestamp_subsec_nanos());
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    format!("{}{fraction} +0000 UTC", time.format("%Y-%m-%d %H:%M:%S"))
+}
+
 /// How long ago `time` was, in Docker's words: `5 minutes`.
 pub(crate) fn age(time: UnixNanos) -> String {
     let now = Utc::now().timestamp_nanos_opt().unwrap_or(time);
@@ -48,6 +59,12 @@ mod tests {
         ] {
             assert_eq!(in_words(seconds), words);
         }
+    }
+
+    #[test]
+    fn times_as_go_prints_them() {
+        assert_eq!(go(1_500_000_000), "1970-01-01 00:00:01.5 +0000 UTC");
+        assert_eq!(go(60_000_000_000), "1970-01-01 00:01:00 +0000 UTC");
     }
 
     #[test]

@@ -112,7 +112,8 @@ fn start_killed_leaves_a_container_that_can_be_started() {
     killed_at_each(&host, (RECORDS, 4), || {}, "start c", tidy);
 }
 
-const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- true";
+const RUN: &str = "run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --bandwidth-in 10mbit --bandwidth-out 10mbit \
+                   --rootfs / -- true";
 
 #[test]
 fn run_killed_is_tidied_by_rm() {
@@ -177,6 +178,12 @@ fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
     // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is left.
     host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
     let _ = strace.wait();
+    // What was killed lives until the kernel has closed what it had open.
+    until("all but process 1 are dead", || {
+        let processes = fs::read_dir(host.proc()).unwrap().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        numbers.eq([1])
+    });
     ended.is_none()
 }
 

@@ -1,6 +1,6 @@
 //! Published ports: each way to reach one, and the ways that must stay shut.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use crate::harness::{
     Answer, Container, HOST_V4, HOST_V6, Host, NetNs, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, Snapshot, UdpFlow,
@@ -324,7 +324,8 @@ fn a_port_of_a_program_of_the_host_is_refused_by_its_name() {
 #[test]
 fn the_hosts_own_programs_cannot_take_a_published_ports_traffic() {
     let web = Web::everywhere();
-    let _late = Server::start(&web.host.net, "host", 8080);
+    let listen = || [HOST_V4, HOST_V6].map(|own| TcpListener::bind((ip(own), 8080)).unwrap());
+    let _late = web.host.net.run(listen);
     web_answers(&web.host.outside, HOST_V4);
     web_answers(&web.host.outside, HOST_V6);
 }

@@ -7,12 +7,12 @@ use crate::harness::{
     reaches,
 };
 
-const BOTH: [Proto; 2] = [Proto::Tcp, Proto::Udp];
-const PORT: u16 = 7000;
+pub(crate) const BOTH: [Proto; 2] = [Proto::Tcp, Proto::Udp];
+pub(crate) const PORT: u16 = 7000;
 
 /// `from` reaches the server `name` at `target`, which sees `source`.
 #[track_caller]
-fn sees(from: &NetNs, target: impl ToString, name: &str, source: impl ToString) {
+pub(crate) fn sees(from: &NetNs, target: impl ToString, name: &str, source: impl ToString) {
     for proto in BOTH {
         let answer = reaches(from, proto, (ip(&target.to_string()), PORT));
         assert_eq!(
@@ -26,20 +26,20 @@ fn sees(from: &NetNs, target: impl ToString, name: &str, source: impl ToString) 
 
 /// `from` gets no answer at `target`.
 #[track_caller]
-fn shut(from: &NetNs, target: impl ToString) {
+pub(crate) fn shut(from: &NetNs, target: impl ToString) {
     for proto in BOTH {
         does_not_reach(from, proto, (ip(&target.to_string()), PORT));
     }
 }
 
-fn dual_stack(host: &Host, name: &str, number: u8, options: &str) {
+pub(crate) fn dual_stack(host: &Host, name: &str, number: u8, options: &str) {
     host.z(&format!(
         "network create --subnet 10.{number}.0.0/24 --subnet fd00:{number}::/64 {options} {name}"
     ))
     .ok();
 }
 
-fn serving(host: &Host, name: &str, options: &str) -> (Container, Server) {
+pub(crate) fn serving(host: &Host, name: &str, options: &str) -> (Container, Server) {
     let container = host.run(name, options);
     let server = Server::start(&container.net, name, PORT);
     (container, server)

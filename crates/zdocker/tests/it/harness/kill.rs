@@ -12,7 +12,7 @@ pub(crate) const KERNEL: &str =
 pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
 /// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
-fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
+pub(crate) fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
     let inject = format!("inject={calls}:signal=KILL:when={number}");
     let trace = format!("trace={calls}");
     let mut words = vec![

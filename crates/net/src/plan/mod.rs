@@ -2,7 +2,11 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+mod parent;
+
 use std::net::IpAddr;
+
+use std::collections::HashSet;
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
 use crate::mend::SeenPort;
@@ -11,13 +15,17 @@ use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
 use crate::seen::{Seen, SeenBridge};
+use crate::shaping;
 use crate::subnet::{Family, Subnet};
 
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL_PREFIX: u8 = 64;
 
-/// Makes `network` real. Nothing for networks without a bridge.
+/// Makes `network` real. Nothing for networks without an interface of their own.
 pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::create(device, seen);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -70,12 +78,10 @@ pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     }
     if network.pool(Family::V6).is_some() && seen.forwarding_v6 == Some(false) {
         // A host that forwards no longer listens to router advertisements, and would lose the default route that it has
-        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst).
-        ops.extend(
-            seen.accept_ra
-                .iter()
-                .map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")),
-        );
+        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst). A
+        // bridge's port, as those of containers are that come and go, listens to none.
+        let listening = seen.accept_ra.iter().filter(|link| seen.master(link).is_none());
+        ops.extend(listening.map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")));
         ops.push(set("net/ipv6/conf/all/forwarding".to_owned(), "1"));
     }
     ops
@@ -83,6 +89,9 @@ pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
 
 /// Takes `network` away, planned from its record alone.
 pub fn remove_network(network: &Network) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::remove(device);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -105,6 +114,8 @@ pub enum Missing {
     Firewall,
     /// An interface of the bridge's name is there, and it is not ours.
     NotOurs,
+    /// The parent interface is not there.
+    Parent,
 }
 
 /// Compares the record of a network with what was seen of its bridge.
@@ -124,24 +135,31 @@ pub fn create_namespace(namespace: &NamespacePath) -> Op {
     }
 }
 
-/// Plugs `endpoint` into `network`'s bridge.
+/// Plugs `endpoint` into `network`.
 pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::plug(network, device, endpoint, namespace);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
     ops.extend(plug(network, bridge, endpoint, namespace));
-    ops.extend(forget_udp_flows(endpoint));
+    ops.extend(forget_udp_flows(&endpoint.ports));
     ops
 }
 
-/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
-pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
-    match &network.bridge {
-        Some(bridge) => plug(network, bridge, endpoint, namespace),
-        None => Vec::new(),
+/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there. `queue` is whether what
+/// limited the interface has outlived it.
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, queue: bool) -> Vec<Op> {
+    let mut ops: Vec<Op> = shaping::unlimit(endpoint).filter(|_| queue).into_iter().collect();
+    match (&network.bridge, &network.parent) {
+        (Some(bridge), _) => ops.extend(plug(network, bridge, endpoint, namespace)),
+        (None, Some(device)) => ops.extend(parent::plug(network, device, endpoint, namespace)),
+        (None, None) => {}
     }
+    ops
 }
 
 fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
@@ -155,6 +173,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.no_neighbours,
     }];
+    ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
 }
@@ -188,7 +207,7 @@ pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &Name
 
 /// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
 /// published of itself.
-fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
+pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
     !endpoint.ports.is_empty() && !network.settings.no_hairpin
 }
 
@@ -201,18 +220,27 @@ pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort 
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; from a namespace that `stays` it is deleted at once instead.
+/// waited for; from a namespace that `stays` it is deleted at once instead. What limits what it sends is in no such
+/// namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
-    let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
-    ops.extend(forget_udp_flows(endpoint));
+    let mut ops = Vec::new();
+    if network.parent.is_none() {
+        ops.push(Op::DeleteElements(endpoint_elements(network, endpoint)));
+    }
+    ops.extend(forget_udp_flows(&endpoint.ports));
     if let Some(namespace) = stays {
-        ops.push(Op::DeleteLink {
-            name: endpoint.host_interface.clone(),
+        ops.push(if network.parent.is_some() {
+            parent::unplug(endpoint, namespace)
+        } else {
+            Op::DeleteLink {
+                name: endpoint.host_interface.clone(),
+            }
         });
         // Routes go with the interface, rules do not.
         let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
         ops.extend(rules.map(|rule| rule.delete(namespace)));
     }
+    ops.extend(shaping::unlimit(endpoint));
     ops
 }
 
@@ -237,8 +265,7 @@ pub fn change(network: &Network, before: &Endpoint, after: &Endpoint, namespace:
 
 fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
     let (old, new) = (endpoint_elements(network, before), endpoint_elements(network, after));
-    let gone: Vec<Element> = old.iter().filter(|element| !new.contains(element)).cloned().collect();
-    let added: Vec<Element> = new.iter().filter(|element| !old.contains(element)).cloned().collect();
+    let (gone, added) = (without(&old, &new), without(&new, &old));
     let mut ops = Vec::new();
     if let Some(bridge) = &network.bridge
         && hairpin(network, before) != hairpin(network, after)
@@ -251,9 +278,16 @@ fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<O
     if !added.is_empty() {
         ops.push(Op::AddElements(added));
     }
-    ops.extend(forget_udp_flows(before).filter(|_| before.ports != after.ports));
-    ops.extend(forget_udp_flows(after).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(&before.ports).filter(|_| before.ports != after.ports));
+    ops.extend(forget_udp_flows(&after.ports).filter(|_| before.ports != after.ports));
     ops
+}
+
+/// Those of the elements that are none of the `others`.
+pub(crate) fn without(elements: &[Element], others: &[Element]) -> Vec<Element> {
+    let others: HashSet<&Element> = others.iter().collect();
+    let left = elements.iter().filter(|element| !others.contains(element));
+    left.cloned().collect()
 }
 
 /// Gives an endpoint that stays plugged in all its routes, some of which may be there, others not.
@@ -308,7 +342,7 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
     let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
     let default_route = |gateway: IpAddr| Route {
         destination: Subnet::default_route(Family::of(gateway)),
-        via: Some(gateway),
+        via: (!network.is_routed_by_link()).then_some(gateway),
         metric: endpoint.metric,
     };
     let defaults = endpoint
@@ -338,8 +372,8 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
     ways
 }
 
-fn forget_udp_flows(endpoint: &Endpoint) -> Option<Op> {
-    let udp = endpoint.ports.iter().filter(|port| port.protocol == Protocol::Udp);
+pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
+    let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
     let host_port = |port: &PublishedPort| HostPort {
         address: port.bound_address(),
         port: port.host_port,
@@ -372,3 +406,6 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
     astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
 }
+
+#[cfg(test)]
+mod tests;
