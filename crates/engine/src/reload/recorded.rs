@@ -31,9 +31,8 @@ impl Recorded {
     /// The networks that were made real in this boot, and that nobody is removing.
     pub(crate) fn real_networks(&self) -> impl Iterator<Item = &Network> {
         let real = self.networks.iter().filter(|record| {
-            record.state == State::Ready
-                && record.boot.as_deref() == Some(&self.boot)
-                && record.network.bridge.is_some()
+            let has_device = record.network.bridge.is_some() || record.network.parent.is_some();
+            record.state == State::Ready && record.boot.as_deref() == Some(&self.boot) && has_device
         });
         real.map(|record| &record.network)
     }
