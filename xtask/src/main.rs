@@ -13,6 +13,7 @@ mod apt;
 mod bench;
 mod cgroups;
 mod demo;
+mod other_kernel;
 mod process;
 mod sandbox;
 mod state;

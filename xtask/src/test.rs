@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::{apt, process};
+use crate::{apt, other_kernel, process};
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
@@ -30,6 +30,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     test.arg("test").args(cargo_test_arguments(&arguments.cargo_test));
     println!("$ {}", process::shown(&test));
     process::run(&mut test)?;
+    // Who chose tests wants those and no others.
+    if arguments.cargo_test.is_empty() {
+        other_kernel::run_tests()?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

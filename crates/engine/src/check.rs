@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use zdocker_host::netns;
 use zdocker_host::store::{ContainerRecord, ContainerState, State};
@@ -67,9 +68,14 @@ impl Engine {
         let findings = self.check()?;
         self.settle()?;
         for (network, missing) in self.unreal_networks()? {
-            if missing != Missing::NotOurs {
+            let is_ours = network.parent.as_ref().is_none_or(|parent| parent.made.is_some());
+            if missing != Missing::NotOurs && is_ours {
                 let record = self.find_network(network.id.as_str())?;
-                self.real_network(record)?;
+                match self.real_network(record) {
+                    // What a VLAN would be made on is gone as well; that is said, and keeps nothing else from being mended.
+                    Err(error @ EngineError::NoParent { .. }) => self.journal.warn(&error.to_string()),
+                    made => drop(made?),
+                }
             }
         }
         for (network, endpoint, astray) in self.astray_endpoints()? {
@@ -99,17 +105,17 @@ impl Engine {
         let mut unreal = Vec::new();
         for record in self.store.read(|records| records.networks())? {
             let this_boot = record.boot.as_deref() == Some(&self.boot);
-            let Some(bridge) = record
-                .network
-                .bridge
-                .clone()
-                .filter(|_| record.state == State::Ready && this_boot)
-            else {
+            if record.state != State::Ready || !this_boot {
                 continue;
+            }
+            let network = &record.network;
+            let missing = match (&network.bridge, &network.parent) {
+                (Some(bridge), _) => plan::missing(bridge, &self.kernel().observe_bridge(&bridge.name)?),
+                (None, Some(parent)) if self.kernel().observe_link(&parent.name)?.is_none() => Missing::Parent,
+                (None, _) => Missing::Nothing,
             };
-            match plan::missing(&bridge, &self.kernel().observe_bridge(&bridge.name)?) {
-                Missing::Nothing => {}
-                missing => unreal.push((record.network, missing)),
+            if missing != Missing::Nothing {
+                unreal.push((record.network, missing));
             }
         }
         Ok(unreal)
@@ -123,13 +129,18 @@ impl Engine {
         let seen = self.kernel().observe()?;
         let mut astray = Vec::new();
         for endpoint in endpoints {
-            let network = networks.iter().find(|network| network.id == endpoint.network);
-            let Some((network, bridge)) = network.and_then(|n| Some((n, n.bridge.as_ref()?))) else {
+            let Some(network) = networks.iter().find(|network| network.id == endpoint.network) else {
                 continue;
             };
             if unreal.iter().any(|(unreal, _)| unreal.id == network.id) {
                 continue;
             }
+            let Some(bridge) = &network.bridge else {
+                if self.has_lost_its_interface(&endpoint)? {
+                    astray.push((network.clone(), endpoint, Astray::NoInterface));
+                }
+                continue;
+            };
             let how = match seen.master(&endpoint.host_interface) {
                 Some(master) if *master == bridge.name => continue,
                 _ if seen.link(&endpoint.host_interface).is_some() => Astray::Unplugged,
@@ -138,6 +149,14 @@ impl Engine {
             astray.push((network.clone(), endpoint, how));
         }
         Ok(astray)
+    }
+
+    /// Whether the interface of an endpoint on a parent, which is seen in its container's namespace only, is gone.
+    fn has_lost_its_interface(&mut self, endpoint: &Endpoint) -> Result<bool, EngineError> {
+        let namespace = self.namespace_path(endpoint.container.as_str());
+        let namespace = Path::new(&namespace.0);
+        // A namespace that is gone is its container's matter.
+        Ok(namespace.exists() && !self.kernel().has_inside(namespace, &endpoint.host_interface)?)
     }
 
     /// Pinned namespaces of containers that are not recorded.
@@ -186,6 +205,7 @@ fn describe(network: &Network, missing: &Missing) -> String {
         Missing::Nothing => "is real",
         Missing::Bridge => "has lost its bridge",
         Missing::Firewall => "has lost its firewall rules",
+        Missing::Parent => "has lost its parent interface",
         Missing::NotOurs => "has a bridge that is somebody else's",
     };
     format!("network {} {what}", network.name)

@@ -60,6 +60,16 @@ pub enum EngineError {
     )]
     NotOurs { device: String, network: String },
     #[error(
+        "there is no interface {parent}, which network {network:?} needs as its parent; bring it back (ip link), or \
+         remove the network (zdocker network rm {network})"
+    )]
+    NoParent { parent: String, network: String },
+    #[error(
+        "network {network:?} has room for one container (mode passthru), and {holder:?} is on it; disconnect it first \
+         (zdocker network disconnect {network} {holder})"
+    )]
+    OnlyOne { network: String, holder: String },
+    #[error(
         "container name {name:?} is in use by container {id}; remove it (zdocker rm {name}) or choose another name"
     )]
     NameTaken { name: String, id: String },
@@ -199,6 +209,7 @@ impl EngineError {
             EngineError::NameTaken { .. }
                 | EngineError::PortTaken { .. }
                 | EngineError::NoFreePort(_)
+                | EngineError::OnlyOne { .. }
                 | EngineError::Address(_)
         )
     }

@@ -27,6 +27,9 @@ pub enum StepError {
     /// About a kernel variable.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// The kernel cannot make interfaces of this kind.
+    #[error("this kernel has no {0} interfaces, nor a module for them that it could load")]
+    NoKind(&'static str),
     /// The step is about an interface that is not there.
     #[error("there is no interface {0}")]
     NoLink(String),

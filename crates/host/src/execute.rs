@@ -17,6 +17,7 @@ use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{StepError, Watch};
 use crate::kernel::Kernel;
+use crate::netlink::child::{self, Child};
 use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
 use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule, tc};
@@ -176,6 +177,40 @@ impl<'a> Execution<'a> {
                 };
                 self.configure_veth(step, host, namespace, peer, settings)
             }
+            Op::CreateMacvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mac,
+                mtu,
+                mode,
+                broadcast_limit,
+            } => self.create_child(step, (parent, namespace), (link, id), *mtu, |r, child| {
+                child::create_macvlan(r, child, *mac, *mode, *broadcast_limit)
+            }),
+            Op::CreateIpvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mtu,
+                mode,
+                flag,
+            } => self.create_child(step, (parent, namespace), (link, id), *mtu, |r, child| {
+                child::create_ipvlan(r, child, *mode, *flag)
+            }),
+            Op::CreateVlan { name, on, id } => {
+                let on = self.index(&Place::Host, on).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| {
+                    child::create_vlan(r, name, on, *id)
+                })?;
+                self.flush(step)
+            }
+            Op::CreateDummy { name } => {
+                self.request(step, &Lane::Route(Place::Host), |r| child::create_dummy(r, name))?;
+                self.flush(step)
+            }
             Op::JoinBridge {
                 link,
                 bridge,
@@ -261,6 +296,12 @@ impl<'a> Execution<'a> {
                 self.links.remove(name);
                 self.request(step, &Lane::Route(Place::Host), |r| link::delete(r, name))
             }
+            Op::DeleteInside { namespace, link } => {
+                let place = Place::Namespace(namespace.clone());
+                // It may be known by its other name.
+                self.inside(namespace).map_err(failed)?.links.clear();
+                self.request(step, &Lane::Route(place), |r| link::delete(r, link))
+            }
             Op::DeleteNamespace { path } => {
                 self.flush(step)?;
                 self.inside.remove(path);
@@ -338,10 +379,17 @@ impl<'a> Execution<'a> {
         self.took_effect(granted.map(|position| owners[position]));
         match refusals.into_iter().next() {
             None => Ok(()),
-            Some(refusal) => Err(Failure {
-                step: owners[refusal.position.min(owners.len() - 1)],
-                reason: NetlinkError::Refused(refusal).into(),
-            }),
+            Some(refusal) => {
+                let step = owners[refusal.position.min(owners.len() - 1)];
+                let reason = match kind(&self.ops[step]) {
+                    // What follows in the namespace is about an interface that was made.
+                    Some(kind) if refusal.errno == Errno::EOPNOTSUPP && lane == Lane::Route(Place::Host) => {
+                        StepError::NoKind(kind)
+                    }
+                    _ => NetlinkError::Refused(refusal).into(),
+                };
+                Err(Failure { step, reason })
+            }
         }
     }
 
@@ -477,6 +525,36 @@ impl<'a> Execution<'a> {
         })
     }
 
+    /// Creates an interface on a parent straight in a namespace, without IPv6 addresses of the kernel's own.
+    fn create_child(
+        &mut self,
+        step: usize,
+        (parent, namespace): (&InterfaceName, &NamespacePath),
+        (name, id): (&InterfaceName, &InterfaceName),
+        mtu: Option<u32>,
+        push: impl FnOnce(&mut Requests, &Child<'_>) -> usize,
+    ) -> Result<(), Failure> {
+        let failed = |reason: StepError| Failure { step, reason };
+        let parent = self.index(&Place::Host, parent).map_err(failed)?;
+        let file = self.inside(namespace).map_err(failed)?.namespace.clone();
+        let child = Child {
+            parent,
+            namespace: file.as_fd(),
+            id,
+            mtu,
+        };
+        self.request(step, &Lane::Route(Place::Host), |r| push(r, &child))?;
+        self.flush(step)?;
+        let there = Place::Namespace(namespace.clone());
+        let index = self.index(&there, id).map_err(failed)?;
+        self.inside(namespace)
+            .map_err(failed)?
+            .links
+            .insert(name.clone(), index);
+        let ipv6 = self.kernel.has_ipv6();
+        self.request(step, &Lane::Route(there), |r| child::name(r, index, name, id, ipv6))
+    }
+
     /// Sends the creation of a veth pair, and adds what can only be set afterwards.
     fn configure_veth(
         &mut self,
@@ -505,6 +583,17 @@ impl<'a> Execution<'a> {
             })?;
         }
         Ok(())
+    }
+}
+
+/// The kind of the interface that a step creates, where kernels may lack it.
+fn kind(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::CreateMacvlan { .. } => Some("macvlan"),
+        Op::CreateIpvlan { .. } => Some("ipvlan"),
+        Op::CreateVlan { .. } => Some("vlan"),
+        Op::CreateDummy { .. } => Some("dummy"),
+        _ => None,
     }
 }
 

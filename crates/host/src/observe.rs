@@ -1,14 +1,16 @@
 //! Looking at the host before a plan is made.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use zdocker_net::names::InterfaceName;
-use zdocker_net::seen::{Seen, SeenBridge};
+use zdocker_net::seen::{Seen, SeenBridge, SeenLink};
 
 use crate::kernel::Kernel;
 use crate::netlink::link::Link;
 use crate::netlink::route::Route;
-use crate::netlink::{NetlinkError, address, link, route};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
+use crate::netns::{Namespace, NamespaceError};
 use crate::nft::whole;
 use crate::sysctl::{self, SysctlError};
 
@@ -18,6 +20,9 @@ pub enum ObserveError {
     /// The kernel did not answer.
     #[error("cannot look at the host's network: {0}")]
     Netlink(#[from] NetlinkError),
+    /// A container's namespace could not be entered.
+    #[error("cannot look at a container's network: {0}")]
+    Namespace(#[from] NamespaceError),
     /// A kernel variable could not be read.
     #[error("cannot look at the host's network: {0}")]
     Sysctl(#[from] SysctlError),
@@ -45,6 +50,7 @@ impl Kernel {
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
+            addresses: addresses.iter().map(|address| address.own).collect(),
             ports: ports.collect(),
             egress_mtu: egress(&routes)
                 .and_then(|index| names.get(&index))
@@ -72,6 +78,23 @@ impl Kernel {
     /// [`ObserveError`]
     pub fn has_whole_firewall(&mut self) -> Result<bool, ObserveError> {
         Ok(whole::damaged_tables(self.netfilter()?)?.is_empty())
+    }
+
+    /// The interface of the host called `name`, if there is one.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_link(&mut self, name: &InterfaceName) -> Result<Option<SeenLink>, ObserveError> {
+        Ok(link::find(self.route()?, name)?.map(|link| link.seen))
+    }
+
+    /// Whether the namespace pinned at `path` has an interface called `name`.
+    ///
+    /// # Errors
+    /// [`ObserveError`], also when there is no such namespace.
+    pub fn has_inside(&self, path: &Path, name: &InterfaceName) -> Result<bool, ObserveError> {
+        let mut socket = Namespace::open(path)?.run(|| Socket::open(Subsystem::Route))??;
+        Ok(link::find(&mut socket, name)?.is_some())
     }
 
     /// Looks at as much as plugging into one bridge depends on.

@@ -13,8 +13,8 @@ use crate::apply::{Headline, StepError, Watch};
 use crate::execute::Execution;
 use crate::kernel::Kernel;
 use crate::netlink::message::Requests;
-use crate::netlink::{NetlinkError, Socket, link};
-use crate::netns;
+use crate::netlink::{NetlinkError, Socket, Subsystem, link};
+use crate::netns::{self, Namespace};
 use crate::nft::element::Change;
 use crate::nft::{batch, element};
 
@@ -68,7 +68,17 @@ impl Kernel {
             Op::DeleteRule {
                 place: Place::Namespace(path),
                 ..
-            } if !Path::new(&path.0).exists() => Ok(()),
+            }
+            | Op::DeleteInside { namespace: path, .. }
+                if !Path::new(&path.0).exists() =>
+            {
+                Ok(())
+            }
+            Op::DeleteInside { namespace, link } => {
+                let namespace = Namespace::open(Path::new(&namespace.0))?;
+                let mut socket = namespace.run(|| Socket::open(Subsystem::Route))??;
+                Ok(delete_link(&mut socket, link)?)
+            }
             Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
             Op::ForgetUdpFlows { ports } => Ok(self.forget_udp(ports)?),
             // Nothing is taken away by any other step, so nothing of it can be gone already.

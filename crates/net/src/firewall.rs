@@ -262,8 +262,11 @@ fn inward(network: &Network, bridge: &InterfaceName) -> Vec<Element> {
     elements
 }
 
-/// The elements that an endpoint has while it is plugged in.
+/// The elements that an endpoint has while it is plugged in. What does not come by a bridge passes none of our rules.
 pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
+    if network.parent.is_some() {
+        return Vec::new();
+    }
     let port = &endpoint.host_interface;
     let mut addresses: Vec<IpAddr> = endpoint.addresses.iter().map(|a| a.address).collect();
     if endpoint.address(Family::V6).is_some() {

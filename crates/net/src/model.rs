@@ -20,6 +20,10 @@ pub type UnixNanos = i64;
 pub enum Driver {
     /// A Linux bridge of its own; containers are plugged in by veth pairs.
     Bridge,
+    /// Interfaces with Ethernet addresses of their own on an interface of the host.
+    Macvlan,
+    /// Interfaces that share the Ethernet address of an interface of the host.
+    Ipvlan,
     /// The host's own network namespace.
     Host,
     /// A network namespace with nothing but `lo`.
@@ -28,7 +32,7 @@ pub enum Driver {
 
 /// A driver that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown network driver {0:?}: the drivers are bridge, host and none")]
+#[error("unknown network driver {0:?}: the drivers are bridge, macvlan, ipvlan, host and none")]
 pub struct UnknownDriver(pub String);
 
 impl FromStr for Driver {
@@ -36,6 +40,8 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self, UnknownDriver> {
         match text {
             "bridge" => Ok(Driver::Bridge),
+            "macvlan" => Ok(Driver::Macvlan),
+            "ipvlan" => Ok(Driver::Ipvlan),
             "host" => Ok(Driver::Host),
             "none" | "null" => Ok(Driver::None),
             _ => Err(UnknownDriver(text.to_owned())),
@@ -47,6 +53,8 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Driver::Bridge => "bridge",
+            Driver::Macvlan => "macvlan",
+            Driver::Ipvlan => "ipvlan",
             Driver::Host => "host",
             Driver::None => "none",
         })
@@ -109,8 +117,120 @@ pub struct BridgeDevice {
 pub struct ParentDevice {
     /// Its interface name.
     pub name: InterfaceName,
-    /// Of the interfaces made on it, in bytes.
-    pub mtu: u32,
+    /// Of the interfaces made on it, in bytes; its own if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// What is made on it.
+    pub children: Children,
+    /// What it is, if we make it; otherwise it is somebody else's, and stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<MadeParent>,
+}
+
+/// The interfaces that containers get on a parent interface (linux/if_link.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Children {
+    /// Each has an Ethernet address of its own.
+    Macvlan {
+        /// Who reaches whom.
+        mode: MacvlanMode,
+        /// From how many receivers on a broadcast is queued for them instead of delivered at once; -1: never. The
+        /// kernel's default if missing (`IFLA_MACVLAN_BC_CUTOFF`, kernel 6.4 and later).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        broadcast_limit: Option<i32>,
+    },
+    /// All have the Ethernet address of the parent, which tells them apart by their addresses.
+    Ipvlan {
+        /// At which layer the parent leads packets on.
+        mode: IpvlanMode,
+        /// Who reaches whom.
+        flag: IpvlanFlag,
+    },
+}
+
+/// What the macvlan interfaces of one parent have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Frames between them are delivered within the host.
+    Bridge,
+    /// They do not reach each other.
+    Private,
+    /// Frames between them leave the host; a switch that sends them back lets them reach each other.
+    Vepa,
+    /// There is but one, and it has the Ethernet address of the parent.
+    Passthru,
+}
+
+impl fmt::Display for MacvlanMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MacvlanMode::Bridge => "bridge",
+            MacvlanMode::Private => "private",
+            MacvlanMode::Vepa => "vepa",
+            MacvlanMode::Passthru => "passthru",
+        })
+    }
+}
+
+/// How an ipvlan parent leads packets to and from its interfaces (Documentation/networking/ipvlan.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanMode {
+    /// As a switch.
+    L2,
+    /// As a router: no broadcast and no address resolution within.
+    L3,
+    /// As [`IpvlanMode::L3`], and packets pass the host's firewall and connection tracking.
+    L3s,
+}
+
+impl fmt::Display for IpvlanMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IpvlanMode::L2 => "l2",
+            IpvlanMode::L3 => "l3",
+            IpvlanMode::L3s => "l3s",
+        })
+    }
+}
+
+/// What the ipvlan interfaces of one parent have to do with each other; as in [`MacvlanMode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanFlag {
+    /// Packets between them are delivered within the host.
+    Bridge,
+    /// They do not reach each other.
+    Private,
+    /// Packets between them leave the host.
+    Vepa,
+}
+
+impl fmt::Display for IpvlanFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IpvlanFlag::Bridge => "bridge",
+            IpvlanFlag::Private => "private",
+            IpvlanFlag::Vepa => "vepa",
+        })
+    }
+}
+
+/// A parent interface that comes with the first network on it and goes with the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MadeParent {
+    /// A VLAN of another interface (IEEE 802.1Q).
+    Vlan {
+        /// The other interface.
+        on: InterfaceName,
+        /// The VLAN's number, 1 to 4094.
+        id: u16,
+    },
+    /// An interface that leads nowhere.
+    Dummy,
 }
 
 /// How packets get from outside to the containers of a network and back, in one family.
@@ -277,6 +397,27 @@ impl Network {
         BUILT_IN.iter().any(|(name, _)| *name == self.name.as_str())
     }
 
+    /// Whether its endpoints have Ethernet addresses of their own, which can be chosen.
+    pub fn has_own_macs(&self) -> bool {
+        self.parent.as_ref().is_none_or(|parent| match parent.children {
+            Children::Macvlan { mode, .. } => mode != MacvlanMode::Passthru,
+            Children::Ipvlan { .. } => false,
+        })
+    }
+
+    /// Whether its endpoints reach everything by their interface itself, for want of a neighbour that could be asked.
+    pub fn is_routed_by_link(&self) -> bool {
+        self.parent.as_ref().is_some_and(|parent| {
+            matches!(
+                parent.children,
+                Children::Ipvlan {
+                    mode: IpvlanMode::L3 | IpvlanMode::L3s,
+                    ..
+                }
+            )
+        })
+    }
+
     /// Whether endpoints can get their default route of `family` from this network.
     pub fn gives_default_route(&self, family: Family) -> bool {
         !self.internal && !self.settings.no_default_route && self.pool(family).is_some()
@@ -366,7 +507,8 @@ pub struct Endpoint {
     pub container: Id,
     /// The interface within the container (`eth0`).
     pub interface: InterfaceName,
-    /// The host's end of the veth pair.
+    /// The host's end of the veth pair; on networks with a parent interface, which have no such end, another name of the
+    /// interface within the container.
     pub host_interface: InterfaceName,
     /// Of the interface within the container.
     pub mac: MacAddress,

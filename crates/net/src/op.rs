@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::firewall::{Element, TABLE, Table};
-use crate::model::Route;
+use crate::model::{IpvlanFlag, IpvlanMode, MacvlanMode, Route};
 use crate::names::{InterfaceName, MacAddress};
 use crate::shaping::TokenBucket;
 use crate::subnet::Family;
@@ -98,6 +98,58 @@ pub enum Op {
         hairpin: bool,
         /// No frame passes between this port and others that are isolated.
         isolated: bool,
+    },
+    /// Create a macvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateMacvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
+        /// Its address; in mode passthru it has that of the parent.
+        mac: MacAddress,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// Whom it reaches.
+        mode: MacvlanMode,
+        /// From how many receivers on a broadcast is queued; the kernel's default if missing.
+        broadcast_limit: Option<i32>,
+    },
+    /// Create an ipvlan interface in a namespace, down and without IPv6 addresses of the kernel's own.
+    CreateIpvlan {
+        /// The interface of the host that it is made on.
+        parent: InterfaceName,
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// Its name there.
+        link: InterfaceName,
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
+        /// interface of the host has.
+        id: InterfaceName,
+        /// In bytes; the parent's if missing.
+        mtu: Option<u32>,
+        /// How packets get to it, the same for all on the parent.
+        mode: IpvlanMode,
+        /// Whom it reaches, the same for all on the parent.
+        flag: IpvlanFlag,
+    },
+    /// Create a VLAN of an interface of the host.
+    CreateVlan {
+        /// Its interface name.
+        name: InterfaceName,
+        /// The interface.
+        on: InterfaceName,
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// Create an interface of the host that leads nowhere.
+    CreateDummy {
+        /// Its interface name.
+        name: InterfaceName,
     },
     /// Put the host's end of a veth pair that is there back into a bridge.
     JoinBridge {
@@ -206,6 +258,13 @@ pub enum Op {
         /// The interface.
         name: InterfaceName,
     },
+    /// Delete an interface within a namespace, if it is there.
+    DeleteInside {
+        /// The namespace.
+        namespace: NamespacePath,
+        /// The interface, by any of its names.
+        link: InterfaceName,
+    },
     /// Unpin a network namespace; when no process is left in it, it goes with all its interfaces.
     DeleteNamespace {
         /// Where it is pinned.
@@ -221,6 +280,13 @@ impl Op {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
             Op::CreateVeth { host, .. } => Some(Op::DeleteLink { name: host.clone() }),
             Op::CreateIfb { name, .. } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateVlan { name, .. } | Op::CreateDummy { name } => Some(Op::DeleteLink { name: name.clone() }),
+            Op::CreateMacvlan { namespace, id, .. } | Op::CreateIpvlan { namespace, id, .. } => {
+                Some(Op::DeleteInside {
+                    namespace: namespace.clone(),
+                    link: id.clone(),
+                })
+            }
             Op::CreateNamespace { path } => Some(Op::DeleteNamespace { path: path.clone() }),
             Op::AddElements(elements) => Some(Op::DeleteElements(elements.clone())),
             Op::AddRule { place, from, table } => Some(Op::DeleteRule {
@@ -243,6 +309,7 @@ impl Op {
             | Op::ForgetUdpFlows { .. }
             | Op::DeleteElements(_)
             | Op::DeleteLink { .. }
+            | Op::DeleteInside { .. }
             | Op::DeleteNamespace { .. } => None,
         }
     }
@@ -268,6 +335,31 @@ impl fmt::Display for Quoted<'_> {
             write!(f, "'{}'", self.0.replace('\'', r"'\''"))
         }
     }
+}
+
+/// Writes the command that creates an interface on a parent, with `kind` as `ip link` has it.
+fn write_child(
+    f: &mut fmt::Formatter<'_>,
+    (parent, namespace): (&InterfaceName, &NamespacePath),
+    (link, id): (&InterfaceName, &InterfaceName),
+    mac: Option<MacAddress>,
+    mtu: Option<u32>,
+    kind: &str,
+) -> fmt::Result {
+    let path = Quoted(&namespace.0);
+    write!(f, "ip link add link {parent} name {id} netns {path}")?;
+    if let Some(mac) = mac {
+        write!(f, " address {mac}")?;
+    }
+    if let Some(mtu) = mtu {
+        write!(f, " mtu {mtu}")?;
+    }
+    write!(
+        f,
+        " type {kind}\n\
+         nsenter --net={path} ip link set {id} name {link} addrgenmode none\n\
+         nsenter --net={path} ip link property add dev {link} altname {id}"
+    )
 }
 
 fn write_route(
@@ -389,6 +481,36 @@ impl fmt::Display for Op {
                 }
                 Ok(())
             }
+            Op::CreateMacvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mac,
+                mtu,
+                mode,
+                broadcast_limit,
+            } => {
+                let limit = broadcast_limit.map_or_else(String::new, |limit| format!(" bclim {limit}"));
+                let kind = format!("macvlan mode {mode}{limit}");
+                // In mode passthru the kernel gives it the parent's.
+                let mac = (*mode != MacvlanMode::Passthru).then_some(*mac);
+                write_child(f, (parent, namespace), (link, id), mac, *mtu, &kind)
+            }
+            Op::CreateIpvlan {
+                parent,
+                namespace,
+                link,
+                id,
+                mtu,
+                mode,
+                flag,
+            } => {
+                let kind = format!("ipvlan mode {mode} {flag}");
+                write_child(f, (parent, namespace), (link, id), None, *mtu, &kind)
+            }
+            Op::CreateVlan { name, on, id } => write!(f, "ip link add link {on} name {name} type vlan id {id}"),
+            Op::CreateDummy { name } => write!(f, "ip link add {name} type dummy"),
             Op::JoinBridge {
                 link,
                 bridge,
@@ -462,6 +584,9 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Op::DeleteInside { namespace, link } => {
+                write!(f, "nsenter --net={} ip link delete {link}", Quoted(&namespace.0))
+            }
             Op::DeleteNamespace { path } => write!(f, "umount {0} && rm {0}", Quoted(&path.0)),
         }
     }

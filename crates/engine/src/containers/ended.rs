@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zdocker_host::process::ProcessId;
 use zdocker_host::store::{Claim, ContainerRecord, ContainerState, State};
+use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::op::{NamespacePath, Op};
 use zdocker_net::plan;
@@ -187,11 +188,12 @@ impl Engine {
         let (endpoints, joined) = self
             .store
             .read(|records| Ok::<_, EngineError>((plugged(records, id)?, records.is_joined(id)?)))?;
-        let stays = joined.then_some(&namespace);
-        let mut plan: Vec<Op> = endpoints
-            .iter()
-            .flat_map(|(network, endpoint)| plan::detach(network, endpoint, stays))
-            .collect();
+        let detach = |(network, endpoint): &(Network, Endpoint)| {
+            // A parent takes no second interface with these addresses, and the kernel reaps the namespace later.
+            let at_once = joined || network.parent.is_some();
+            plan::detach(network, endpoint, at_once.then_some(&namespace))
+        };
+        let mut plan: Vec<Op> = endpoints.iter().flat_map(detach).collect();
         if is_there(&namespace) {
             plan.push(Op::DeleteNamespace {
                 path: namespace.clone(),

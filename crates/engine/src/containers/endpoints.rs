@@ -6,7 +6,7 @@ use zdocker_host::process::ProcessId;
 use zdocker_host::store::Records;
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::attach::{self, EndpointWish};
-use zdocker_net::model::{Driver, Endpoint, Network, UnixNanos};
+use zdocker_net::model::{Children, Driver, Endpoint, MacvlanMode, Network, UnixNanos};
 use zdocker_net::names::Id;
 use zdocker_net::ports::PortRequest;
 
@@ -159,6 +159,7 @@ pub(super) fn record_endpoint(
     ports: &[PortRequest],
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
+    refuse_second(records, network)?;
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
     let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
     attach::bear_addresses(&mut endpoint, network, addresses, wish);
@@ -168,4 +169,21 @@ pub(super) fn record_endpoint(
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)
+}
+
+/// Refuses a second endpoint on a network whose parent takes but one.
+fn refuse_second(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let children = network.parent.as_ref().map(|parent| parent.children);
+    let passthru = MacvlanMode::Passthru;
+    if !matches!(children, Some(Children::Macvlan { mode, .. }) if mode == passthru) {
+        return Ok(());
+    }
+    let Some(first) = records.endpoints_of_network(&network.id)?.into_iter().next() else {
+        return Ok(());
+    };
+    let holder = records.container(&first.endpoint.container)?;
+    Err(EngineError::OnlyOne {
+        network: network.name.to_string(),
+        holder: holder.map_or_else(|| first.endpoint.container.short().to_owned(), |c| c.name.to_string()),
+    })
 }

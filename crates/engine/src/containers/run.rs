@@ -193,7 +193,7 @@ pub(super) fn equip_unreal(records: &Records, unreal: &[Network]) -> Result<(), 
     for network in unreal {
         if records
             .network(&network.id)?
-            .is_some_and(|record| record.network.bridge.is_none())
+            .is_some_and(|record| record.network.pools.is_empty())
         {
             records.equip_network(network)?;
         }
@@ -306,6 +306,11 @@ fn warning(placement: &Placement, spec: &ContainerSpec) -> Option<String> {
     }
     let discarded = "published ports are discarded";
     match placement.endpoints.first() {
+        Some((network, _)) if network.parent.is_some() => Some(format!(
+            "{discarded}: what is on network {:?} (driver {}) is reached by its own address",
+            network.name.as_str(),
+            network.driver
+        )),
         Some((network, _)) => Some(format!("{discarded}: network {:?} is internal", network.name.as_str())),
         None => Some(format!(
             "{discarded} on the host's network: the container is there already"

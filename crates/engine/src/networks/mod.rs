@@ -2,6 +2,7 @@
 
 mod create;
 mod filter;
+mod parent;
 mod real;
 mod remove;
 

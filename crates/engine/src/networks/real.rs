@@ -19,8 +19,10 @@ impl Engine {
     /// [`EngineError`] when it is being created or removed, or cannot be made real.
     pub(crate) fn real_network(&mut self, record: NetworkRecord) -> Result<Network, EngineError> {
         refuse_configuration(&record.network)?;
-        if record.network.driver != Driver::Bridge {
-            return Ok(record.network);
+        match record.network.driver {
+            Driver::Bridge => {}
+            Driver::Macvlan | Driver::Ipvlan => return self.real_on_parent(record),
+            Driver::Host | Driver::None => return Ok(record.network),
         }
         if self.what_is_missing(&record)? == Missing::Nothing {
             return Ok(record.network);
@@ -59,7 +61,7 @@ impl Engine {
         match self.what_is_missing(record)? {
             Missing::Nothing => return Ok(()),
             Missing::Firewall => self.restore_firewall()?,
-            Missing::Bridge | Missing::NotOurs => {
+            Missing::Bridge | Missing::NotOurs | Missing::Parent => {
                 self.restore_damaged_firewall()?;
                 // Its elements outlive a bridge that somebody else deleted.
                 self.take_away(
@@ -95,7 +97,7 @@ impl Engine {
     pub(super) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
         let boot = self.boot.clone();
         let (networks, _) = self.store.read(|records| real_things(records, &boot))?;
-        if networks.is_empty() || self.kernel().has_whole_firewall()? {
+        if !networks.iter().any(|network| network.bridge.is_some()) || self.kernel().has_whole_firewall()? {
             return Ok(());
         }
         self.restore_firewall()
@@ -113,8 +115,13 @@ impl Engine {
     /// What the network of `record` is, or would be, and whether it is real.
     pub(crate) fn planned_network(&mut self, record: NetworkRecord) -> Result<(Network, bool), EngineError> {
         refuse_configuration(&record.network)?;
-        if record.network.driver != Driver::Bridge {
-            return Ok((record.network, true));
+        match record.network.driver {
+            Driver::Bridge => {}
+            Driver::Macvlan | Driver::Ipvlan => {
+                let real = self.is_real_on_parent(&record)?;
+                return Ok((record.network, real));
+            }
+            Driver::Host | Driver::None => return Ok((record.network, true)),
         }
         if record.network.bridge.is_none() {
             return Ok((self.choose_default_network(record.network)?, false));
@@ -171,7 +178,7 @@ fn refuse_configuration(network: &Network) -> Result<(), EngineError> {
 /// The networks and endpoints that are real in the boot `boot`.
 pub(crate) fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
     let networks = records.networks()?.into_iter().filter(|record| {
-        record.state == State::Ready && record.boot.as_deref() == Some(boot) && !record.network.pools.is_empty()
+        record.state == State::Ready && record.boot.as_deref() == Some(boot) && record.network.driver.plugs_in()
     });
     let networks = networks.map(|record| record.network).collect();
     let endpoints = records

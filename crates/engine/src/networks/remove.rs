@@ -91,6 +91,9 @@ impl Engine {
 
     /// The steps that take a network away. An interface of its bridge's name that is not ours is not among them.
     fn removal(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
+        if let Some(parent) = &network.parent {
+            return self.parent_removal(network, parent);
+        }
         let mut plan = plan::remove_network(network);
         if let Some(bridge) = &network.bridge {
             let seen = self.kernel().observe_bridge(&bridge.name)?;
@@ -104,13 +107,12 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Whether no other network is real: then nothing needs our tables.
+    /// Whether no other bridge network is real: then nothing needs our tables.
     fn is_last_real(&mut self, network: &Network) -> Result<bool, EngineError> {
         let networks = self.store.read(|records| records.networks())?;
         let boot = Some(self.boot.as_str());
-        Ok(!networks
-            .iter()
-            .any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
+        let mut bridges = networks.iter().filter(|other| other.network.bridge.is_some());
+        Ok(!bridges.any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
     }
 }
 

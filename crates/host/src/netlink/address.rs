@@ -69,6 +69,8 @@ pub(crate) fn add(requests: &mut Requests, index: u32, address: IpAddr, prefix: 
 pub(crate) struct Address {
     /// Of the interface that bears it.
     pub(crate) index: u32,
+    /// The host's own.
+    pub(crate) own: IpAddr,
     /// The subnet that is reached by it directly.
     pub(crate) subnet: Subnet,
 }
@@ -87,6 +89,7 @@ pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Address>, NetlinkError> {
             let far = attributes.value(IFA_ADDRESS).and_then(address_of);
             Some(Address {
                 index: message.u32_at(4)?,
+                own: near.or(far)?,
                 subnet: Subnet::containing(far.or(near)?, *message.payload.get(1)?),
             })
         });

@@ -9,7 +9,7 @@ use zdocker_net::seen::SeenLink;
 use super::message::{Attributes, CREATE, EXCL, Message, Requests, Writer, text_of, u32_of};
 use super::{NetlinkError, Socket};
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 
@@ -17,19 +17,19 @@ const RTM_GETLINK: u16 = 18;
 const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_AF_SPEC: u16 = 26;
-const IFLA_NET_NS_FD: u16 = 28;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
@@ -55,7 +55,7 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const SKIP_STATS: u32 = 1 << 3;
 
 /// `struct ifinfomsg`; 0 is "no index".
-fn header(m: &mut Writer, index: u32, flags: u32) {
+pub(super) fn header(m: &mut Writer, index: u32, flags: u32) {
     m.raw(&[0; 4])
         .raw(&index.to_ne_bytes())
         .raw(&flags.to_ne_bytes())
@@ -96,7 +96,7 @@ pub(crate) fn configure_bridge(requests: &mut Requests, index: u32, ipv6: bool) 
     })
 }
 
-fn no_generated_addresses(m: &mut Writer) {
+pub(super) fn no_generated_addresses(m: &mut Writer) {
     m.nested(AF_INET6, |m| {
         m.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
     });

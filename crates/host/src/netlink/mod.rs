@@ -2,6 +2,7 @@
 //! same socket, have modules of their own ([`crate::nft`], `conntrack`).
 
 pub(crate) mod address;
+pub(crate) mod child;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod route;

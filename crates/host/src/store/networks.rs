@@ -103,12 +103,21 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`], also when a subnet is taken.
     pub fn equip_network(&self, network: &Network) -> Result<(), StoreError> {
+        self.set_network(network)?;
+        self.insert_pools(network)
+    }
+
+    /// Records what has become of a network whose pools stay.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_network(&self, network: &Network) -> Result<(), StoreError> {
         let spec = to_json("network", network)?;
         self.transaction.execute(
             "UPDATE networks SET spec = ?2 WHERE id = ?1",
             params![network.id.as_str(), spec],
         )?;
-        self.insert_pools(network)
+        Ok(())
     }
 
     fn insert_pools(&self, network: &Network) -> Result<(), StoreError> {

@@ -81,6 +81,11 @@ pub enum AttachError {
     /// The network's own or its broadcast address.
     #[error("address {0} cannot be given to a container: it is the own or the broadcast address of network {1:?}")]
     Unusable(IpAddr, String),
+    /// All interfaces on the parent have its Ethernet address.
+    #[error(
+        "no MAC address can be chosen on network {0:?}: its containers bear that of the parent interface; leave --mac-address out"
+    )]
+    SharedMac(String),
     /// Two interfaces of one name.
     #[error("the container has an interface {0} already; choose another name")]
     InterfaceTaken(InterfaceName),
@@ -93,7 +98,7 @@ impl Driver {
     /// Whether containers have an interface of their own on networks of this driver.
     pub fn plugs_in(self) -> bool {
         match self {
-            Driver::Bridge => true,
+            Driver::Bridge | Driver::Macvlan | Driver::Ipvlan => true,
             Driver::Host | Driver::None => false,
         }
     }
@@ -172,6 +177,9 @@ fn wish(
     interfaces: &[InterfaceName],
 ) -> Result<EndpointWish, AttachError> {
     check_addresses(network, &request.addresses)?;
+    if request.mac.is_some() && !network.has_own_macs() {
+        return Err(AttachError::SharedMac(network.name.to_string()));
+    }
     if let Some(bad) = request.settings.aliases.iter().find(|alias| !is_alias(alias)) {
         return Err(AttachError::Alias(bad.clone()));
     }

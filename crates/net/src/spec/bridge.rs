@@ -13,10 +13,6 @@ use crate::subnet::Family;
 /// MTU in bytes where the host has no default route to follow: Ethernet's (RFC 894).
 const ETHERNET_MTU: u32 = 1500;
 
-/// The least MTU in bytes that IPv4 (RFC 791) and IPv6 (RFC 8200, section 5) work with, and the most that a bridge takes.
-const MTU_LIMITS: [(Family, u32); 2] = [(Family::V4, 68), (Family::V6, 1280)];
-const MTU_MAX: u32 = 65535;
-
 /// The options of the bridge driver with Docker's and Podman's names of them; [`COMMON`] ones come in addition.
 const NAMES: [(&str, &[&str]); 16] = [
     ("bridge", &["com.docker.network.bridge.name"]),
@@ -176,7 +172,7 @@ pub(super) fn create(
 ) -> Result<Network, SpecError> {
     let options: BTreeMap<String, String> = request.options.iter().cloned().collect();
     let mut read = BridgeOptions::read(request, &options)?;
-    let pools = pools::choose(request, (read.ipv4, read.ipv6), around)?;
+    let pools = pools::choose(request, (read.ipv4, read.ipv6), around, pools::free_of_all)?;
     read.settings.routes = routes::read(&request.routes, &pools)?;
     check_together(request, &read.settings, &pools)?;
     let device = choose_device(read.device, &name, &birth.id, around)?;
@@ -212,11 +208,7 @@ fn check_together(request: &NetworkRequest, settings: &Settings, pools: &[Pool])
     if modes.contains(&GatewayMode::Isolated) && !request.internal {
         return Err(SpecError::IsolatedNotInternal);
     }
-    let default_route = settings.routes.iter().find(|route| route.destination.prefix() == 0);
-    match default_route {
-        Some(route) if !settings.no_default_route => Err(SpecError::RouteIsDefault(route.destination)),
-        _ => Ok(()),
-    }
+    routes::check_default(settings)
 }
 
 fn choose_mtu(
@@ -228,27 +220,8 @@ fn choose_mtu(
     let Some(mtu) = asked else {
         return Ok(seen.egress_mtu.unwrap_or(ETHERNET_MTU));
     };
-    let has = |family| pools.iter().any(|pool| pool.subnet.family() == family);
-    let least = MTU_LIMITS
-        .iter()
-        .filter(|(family, _)| has(*family))
-        .map(|(_, mtu)| *mtu)
-        .max()
-        .unwrap_or(0);
-    if (least..=MTU_MAX).contains(&mtu) {
-        return Ok(mtu);
-    }
-    let key = options
-        .keys()
-        .find(|key| key.ends_with("mtu"))
-        .cloned()
-        .unwrap_or_default();
-    let want = "68 to 65535 bytes, with IPv6 at least 1280";
-    Err(SpecError::OptionValue {
-        key,
-        value: mtu.to_string(),
-        want,
-    })
+    options::check_mtu(mtu, options, pools)?;
+    Ok(mtu)
 }
 
 fn choose_device(

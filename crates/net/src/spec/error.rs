@@ -27,7 +27,7 @@ pub enum SpecError {
     /// Docker, too, has one `host` and one `none` network only.
     #[error("a network with driver \"{0}\" is always there and cannot be created a second time; use --net {0}")]
     OnlyOne(Driver),
-    /// Subnets and gateways are for bridges.
+    /// `host` and `none` have no addresses of their own.
     #[error("driver \"{0}\" takes no subnet")]
     NoSubnets(Driver),
     /// Two subnets of the network itself.
@@ -180,4 +180,55 @@ pub enum SpecError {
     /// The named bridge device is another network's.
     #[error("interface {0} is the bridge of network {1:?}; choose another name (-o bridge=NAME)")]
     DeviceTaken(InterfaceName, String),
+    /// See [`ParentError`].
+    #[error(transparent)]
+    Parent(#[from] ParentError),
+}
+
+/// Why an interface of the host cannot be the parent of a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParentError {
+    /// There is none.
+    #[error(
+        "this host has no interface {0} to be the parent; ip link shows what there is, and INTERFACE.NUMBER is a VLAN \
+         of one that is there"
+    )]
+    Missing(InterfaceName),
+    /// The number of a VLAN is not 1 to 4094.
+    #[error("{0} cannot be a VLAN of {1}: the number behind the dot must be 1 to 4094")]
+    VlanNumber(InterfaceName, InterfaceName),
+    /// `lo`.
+    #[error(
+        "{0} cannot be the parent: it leads nowhere but to this host; give the interface that leads to the network"
+    )]
+    Loopback(InterfaceName),
+    /// What comes in by it goes to its bridge.
+    #[error("{0} cannot be the parent: it is a port of bridge {1}; give that instead (-o parent={1})")]
+    BridgePort(InterfaceName, InterfaceName),
+    /// One of our own bridges.
+    #[error("{0} cannot be the parent: it is the bridge of network {1:?}; plug containers into that network instead")]
+    OwnBridge(InterfaceName, String),
+    /// A tunnel or the like.
+    #[error("{0} cannot be the parent of a macvlan network: it has no Ethernet addresses; use driver ipvlan")]
+    NotEthernet(InterfaceName),
+    /// More than the parent takes.
+    #[error("an MTU of {mtu} bytes is more than that of the parent {parent}, which is {most}; give at most that")]
+    Mtu {
+        /// What was asked for, in bytes.
+        mtu: u32,
+        /// The parent.
+        parent: InterfaceName,
+        /// Its own, in bytes.
+        most: u32,
+    },
+    /// The kernel has but one kind of interfaces on a parent.
+    #[error("{parent} is the parent of network {network:?}, and cannot have {why}; choose another parent")]
+    Shared {
+        /// The parent.
+        parent: InterfaceName,
+        /// The network that has it.
+        network: String,
+        /// What is in the way.
+        why: &'static str,
+    },
 }

@@ -7,10 +7,11 @@ mod bridge;
 mod config;
 mod error;
 mod options;
+mod parent;
 mod pools;
 mod routes;
 
-pub use error::SpecError;
+pub use error::{ParentError, SpecError};
 pub use pools::free_subnet;
 
 use crate::model::{BUILT_IN, Driver, Network, UnixNanos};
@@ -102,6 +103,7 @@ pub fn create(request: &NetworkRequest, around: &Surroundings, birth: Birth) -> 
     match request.driver.as_deref().unwrap_or("bridge").parse()? {
         _ if request.config_only => config::create(request, name, birth),
         Driver::Bridge => bridge::create(request, name, around, birth),
+        driver @ (Driver::Macvlan | Driver::Ipvlan) => parent::create(driver, request, name, around, birth),
         driver @ (Driver::Host | Driver::None) => Err(refuse_second(driver, request)),
     }
 }

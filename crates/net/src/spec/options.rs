@@ -1,10 +1,16 @@
 //! What drivers have in common: reading options, and the settings that do not depend on the driver.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::{NetworkRequest, SpecError};
-use crate::model::Settings;
+use crate::model::{Pool, Settings};
 use crate::names::InterfaceName;
+use crate::subnet::Family;
+
+/// The least MTU in bytes that IPv4 (RFC 791) and IPv6 (RFC 8200, section 5) work with, and the most that a bridge takes.
+const MTU_LIMITS: [(Family, u32); 2] = [(Family::V4, 68), (Family::V6, 1280)];
+const MTU_MAX: u32 = 65535;
 
 /// The longest beginning of interfaces' names, in bytes: there must be room for a number.
 const PREFIX_MAX: usize = 12;
@@ -71,5 +77,30 @@ pub(super) fn common(request: &NetworkRequest) -> Result<Settings, SpecError> {
         attachable: request.attachable,
         ipam_options: request.ipam_options.iter().cloned().collect(),
         ..Settings::default()
+    })
+}
+
+/// Refuses an MTU that one of the networks' families does not work with, or that no interface has.
+pub(super) fn check_mtu(mtu: u32, options: &BTreeMap<String, String>, pools: &[Pool]) -> Result<(), SpecError> {
+    let has = |family| pools.iter().any(|pool| pool.subnet.family() == family);
+    let least = MTU_LIMITS
+        .iter()
+        .filter(|(family, _)| has(*family))
+        .map(|(_, mtu)| *mtu)
+        .max()
+        .unwrap_or(0);
+    if (least..=MTU_MAX).contains(&mtu) {
+        return Ok(());
+    }
+    let key = options
+        .keys()
+        .find(|key| key.ends_with("mtu"))
+        .cloned()
+        .unwrap_or_default();
+    let want = "68 to 65535 bytes, with IPv6 at least 1280";
+    Err(SpecError::OptionValue {
+        key,
+        value: mtu.to_string(),
+        want,
     })
 }

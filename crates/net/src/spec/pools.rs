@@ -18,15 +18,17 @@ struct Wanted {
 }
 
 /// The subnets that `request` asks for or, of the families that are wanted, leaves to us, each with its gateway; IPv4
-/// first, else in the order given.
+/// first, else in the order given. `check` refuses given subnets that collide with what is
+/// around.
 pub(super) fn choose(
     request: &NetworkRequest,
     (ipv4, ipv6): (bool, bool),
     around: &Surroundings,
+    check: impl Fn(&Subnet, &Surroundings) -> Result<(), SpecError>,
 ) -> Result<Vec<Pool>, SpecError> {
     let mut subnets = read_subnets(request)?;
     for (subnet, _) in &subnets {
-        check_free(subnet, around)?;
+        check(subnet, around)?;
     }
     for (family, automatic) in [(Family::V4, ipv4), (Family::V6, ipv6)] {
         if automatic && !subnets.iter().any(|(subnet, _)| subnet.family() == family) {
@@ -195,7 +197,8 @@ fn check_usable(subnet: &Subnet) -> Result<(), SpecError> {
     }
 }
 
-fn check_free(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+/// Refuses a subnet that is another network's.
+pub(super) fn free_of_networks(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
     for network in around.networks {
         if let Some(pool) = network.held_pools().iter().find(|pool| pool.subnet.overlaps(subnet)) {
             return Err(SpecError::OverlapsNetwork(
@@ -205,6 +208,12 @@ fn check_free(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
             ));
         }
     }
+    Ok(())
+}
+
+/// Refuses a subnet that is another network's, or that the host reaches otherwise.
+pub(super) fn free_of_all(subnet: &Subnet, around: &Surroundings) -> Result<(), SpecError> {
+    free_of_networks(subnet, around)?;
     if let Some((link, other)) = around.seen.connected.iter().find(|(_, other)| other.overlaps(subnet)) {
         return Err(SpecError::OverlapsHost(*subnet, *other, link.clone()));
     }

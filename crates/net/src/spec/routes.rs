@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::SpecError;
-use crate::model::{Pool, Route};
+use crate::model::{Pool, Route, Settings};
 use crate::subnet::{Family, Subnet};
 
 /// Reads `DESTINATION[,NEIGHBOUR][,METRIC]` each; a neighbour must be in one of `pools`.
@@ -24,6 +24,15 @@ pub(super) fn read(texts: &[String], pools: &[Pool]) -> Result<Vec<Route>, SpecE
         routes.push(route);
     }
     Ok(routes)
+}
+
+/// Refuses a default route beside that by the gateway.
+pub(super) fn check_default(settings: &Settings) -> Result<(), SpecError> {
+    let default_route = settings.routes.iter().find(|route| route.destination.prefix() == 0);
+    match default_route {
+        Some(route) if !settings.no_default_route => Err(SpecError::RouteIsDefault(route.destination)),
+        _ => Ok(()),
+    }
 }
 
 /// What [`read`] reads.

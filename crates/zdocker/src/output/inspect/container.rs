@@ -242,7 +242,7 @@ fn endpoint_settings(view: &ContainerView, network: &Network, endpoint: Option<&
         "EndpointID": endpoint.map_or("", |endpoint| endpoint.id.as_str()),
         "Gateway": gateway(Family::V4),
         "IPAddress": address(Family::V4),
-        "MacAddress": endpoint.map_or_else(String::new, |endpoint| endpoint.mac.to_string()),
+        "MacAddress": endpoint.map_or_else(String::new, |endpoint| super::network::mac(network, endpoint)),
         "IPPrefixLen": prefix(Family::V4),
         "IPv6Gateway": gateway(Family::V6),
         "GlobalIPv6Address": address(Family::V6),

@@ -17,7 +17,12 @@ pub(crate) fn network(view: &NetworkView, usages: &[(Subnet, Usage)], verbose: b
     let containers: Map<String, Value> = view
         .endpoints
         .iter()
-        .map(|(endpoint, name)| (endpoint.container.to_string(), container(endpoint, name, verbose)))
+        .map(|(endpoint, name)| {
+            (
+                endpoint.container.to_string(),
+                container(network, endpoint, name, verbose),
+            )
+        })
         .collect();
     let mut value = json!({
         "Name": network.name.as_str(),
@@ -69,7 +74,16 @@ fn subnets(usages: &[(Subnet, Usage)]) -> Value {
     Value::Object(subnets.collect())
 }
 
-fn container(endpoint: &Endpoint, name: &str, verbose: bool) -> Value {
+/// Docker, too, shows none where it is the parent's.
+pub(super) fn mac(network: &Network, endpoint: &Endpoint) -> String {
+    if network.has_own_macs() {
+        endpoint.mac.to_string()
+    } else {
+        String::new()
+    }
+}
+
+fn container(network: &Network, endpoint: &Endpoint, name: &str, verbose: bool) -> Value {
     let address = |family| {
         let found = endpoint.addresses.iter().find(|a| Family::of(a.address) == family);
         found.map_or_else(String::new, InterfaceAddress::to_string)
@@ -77,7 +91,7 @@ fn container(endpoint: &Endpoint, name: &str, verbose: bool) -> Value {
     let mut value = json!({
         "Name": name,
         "EndpointID": endpoint.id.as_str(),
-        "MacAddress": endpoint.mac.to_string(),
+        "MacAddress": mac(network, endpoint),
         "IPv4Address": address(Family::V4),
         "IPv6Address": address(Family::V6),
     });

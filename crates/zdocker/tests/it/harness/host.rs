@@ -46,6 +46,7 @@ impl Host {
         let directory = tempfile::Builder::new().prefix("zdocker-test-").tempdir().unwrap();
         let cgroups = make_cgroups();
         let init = start_init(&cgroups.0);
+        cgroups.0.iter().for_each(|cgroup| delegate(cgroup));
         let namespace =
             |kind: &str| -> OwnedFd { File::open(format!("/proc/{}/ns/{kind}", init.id())).unwrap().into() };
         Host {
@@ -217,20 +218,36 @@ fn make_cgroups() -> ControlGroups {
     });
     let cgroups = ControlGroups(hierarchies.map(|hierarchy| hierarchy.join(&name)).collect());
     for cgroup in &cgroups.0 {
-        fs::create_dir(cgroup).unwrap_or_else(|e| panic!("{}: {e}", cgroup.display()));
-        delegate(cgroup);
+        let create = |path: &Path| fs::create_dir(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        create(cgroup);
+        if is_version_2(cgroup) {
+            create(&cgroup.join(LEAF));
+        } else {
+            inherit_cpuset(cgroup);
+        }
     }
     cgroups
 }
 
-/// Lets a new control group hold others.
-fn delegate(cgroup: &Path) {
+/// The group below a host's root of version 2 that its process 1 is in: a group that shares controllers out to others has
+/// no processes of its own (cgroups(7), "no internal processes").
+const LEAF: &str = "init";
+
+fn is_version_2(cgroup: &Path) -> bool {
+    cgroup.join("cgroup.controllers").exists()
+}
+
+/// Lets a new control group of version 1 have processes.
+fn inherit_cpuset(cgroup: &Path) {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let inherited = fs::read_to_string(cgroup.parent().unwrap().join(file));
-        if let (Ok(value), false) = (inherited, cgroup.join("cgroup.controllers").exists()) {
+        if let Ok(value) = fs::read_to_string(cgroup.parent().unwrap().join(file)) {
             fs::write(cgroup.join(file), value).unwrap();
         }
     }
+}
+
+/// Lets the groups below a control group have its controllers.
+fn delegate(cgroup: &Path) {
     if let Ok(controllers) = fs::read_to_string(cgroup.join("cgroup.controllers")) {
         for controller in controllers.split_whitespace() {
             fs::write(cgroup.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
@@ -265,17 +282,20 @@ fn detach_foreign() {
     }
 }
 
-/// Starts process 1 of the host in new mount, process and control group namespaces, where `cgroups` are the roots of their hierarchies.
+/// Starts process 1 of the host in new mount, process and control group namespaces, where `cgroups` are the roots of their
+/// hierarchies.
 fn start_init(cgroups: &[PathBuf]) -> Child {
     thread::scope(|scope| {
         let starter = scope.spawn(|| {
-            let members = |cgroup: &PathBuf| {
+            let members = |cgroup: PathBuf| {
                 OpenOptions::new()
                     .write(true)
                     .open(cgroup.join("cgroup.procs"))
                     .unwrap()
             };
-            let members = cgroups.iter().map(members).collect::<Vec<_>>();
+            let roots = cgroups.iter().cloned().map(members).collect::<Vec<_>>();
+            let version_2 = cgroups.iter().filter(|cgroup| is_version_2(cgroup));
+            let leaves = version_2.map(|cgroup| members(cgroup.join(LEAF))).collect::<Vec<_>>();
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID).unwrap();
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
@@ -288,10 +308,13 @@ fn start_init(cgroups: &[PathBuf]) -> Child {
             // SAFETY: the closure makes system calls and allocates nothing.
             unsafe {
                 command.pre_exec(move || {
-                    for mut members in &members {
+                    for mut members in &roots {
                         members.write_all(b"0")?;
                     }
                     unshare(CloneFlags::CLONE_NEWCGROUP)?;
+                    for mut members in &leaves {
+                        members.write_all(b"0")?;
+                    }
                     // The kernel then reaps the orphans that fall to process 1.
                     signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
                     Ok(mount(

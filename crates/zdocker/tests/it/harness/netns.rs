@@ -83,6 +83,17 @@ impl NetNs {
         self.output("ip", &["-batch", "-"], commands);
     }
 
+    /// Whether `ip` commands, one a line, all succeed.
+    pub(crate) fn try_ip(&self, commands: &str) -> bool {
+        let mut command = Command::new("ip");
+        command.args(["-batch", "-"]).stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.prepare(&mut command);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run ip: {e}"));
+        child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+        child.wait().unwrap().success()
+    }
+
     /// What an `ip -json` command shows.
     pub(crate) fn ip_json(&self, args: &[&str]) -> Vec<Value> {
         let text = self.output("ip", &[&["-json"], args].concat(), "");

@@ -2,6 +2,8 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+mod parent;
+
 use std::net::IpAddr;
 
 use std::collections::HashSet;
@@ -18,8 +20,11 @@ use crate::subnet::{Family, Subnet};
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL_PREFIX: u8 = 64;
 
-/// Makes `network` real. Nothing for networks without a bridge.
+/// Makes `network` real. Nothing for networks without an interface of their own.
 pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::create(device, seen);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -83,6 +88,9 @@ fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
 
 /// Takes `network` away, planned from its record alone.
 pub fn remove_network(network: &Network) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::remove(device);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -105,6 +113,8 @@ pub enum Missing {
     Firewall,
     /// An interface of the bridge's name is there, and it is not ours.
     NotOurs,
+    /// The parent interface is not there.
+    Parent,
 }
 
 /// Compares the record of a network with what was seen of its bridge.
@@ -124,8 +134,11 @@ pub fn create_namespace(namespace: &NamespacePath) -> Op {
     }
 }
 
-/// Plugs `endpoint` into `network`'s bridge.
+/// Plugs `endpoint` into `network`.
 pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    if let Some(device) = &network.parent {
+        return parent::plug(network, device, endpoint, namespace);
+    }
     let Some(bridge) = &network.bridge else {
         return Vec::new();
     };
@@ -138,15 +151,16 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 
 /// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, seen: &Seen) -> Vec<Op> {
-    let Some(bridge) = &network.bridge else {
-        return Vec::new();
-    };
     // What limited the interface has outlived it, or went too.
     let mut ops: Vec<Op> = match shaping::unlimit(endpoint) {
         Some(unlimit) if seen.link(&shaping::send_queue(endpoint)).is_some() => vec![unlimit],
         _ => Vec::new(),
     };
-    ops.extend(plug(network, bridge, endpoint, namespace));
+    match (&network.bridge, &network.parent) {
+        (Some(bridge), _) => ops.extend(plug(network, bridge, endpoint, namespace)),
+        (None, Some(device)) => ops.extend(parent::plug(network, device, endpoint, namespace)),
+        (None, None) => {}
+    }
     ops
 }
 
@@ -200,14 +214,21 @@ pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
-/// waited for; from a namespace that `stays` it is deleted at once instead. What limits what it
-/// sends is in no such namespace, and is waited for.
+/// waited for; from a namespace that `stays` it is deleted at once instead. What limits what it sends is in no such
+/// namespace, and is waited for.
 pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePath>) -> Vec<Op> {
-    let mut ops = vec![Op::DeleteElements(endpoint_elements(network, endpoint))];
+    let mut ops = Vec::new();
+    if network.parent.is_none() {
+        ops.push(Op::DeleteElements(endpoint_elements(network, endpoint)));
+    }
     ops.extend(forget_udp_flows(&endpoint.ports));
     if let Some(namespace) = stays {
-        ops.push(Op::DeleteLink {
-            name: endpoint.host_interface.clone(),
+        ops.push(if network.parent.is_some() {
+            parent::unplug(endpoint, namespace)
+        } else {
+            Op::DeleteLink {
+                name: endpoint.host_interface.clone(),
+            }
         });
         // Routes go with the interface, rules do not.
         let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
@@ -315,7 +336,7 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
     let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
     let default_route = |gateway: IpAddr| Route {
         destination: Subnet::default_route(Family::of(gateway)),
-        via: Some(gateway),
+        via: (!network.is_routed_by_link()).then_some(gateway),
         metric: endpoint.metric,
     };
     let defaults = endpoint
@@ -395,5 +416,4 @@ pub fn restore_firewall<'a>(
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -1,0 +1,80 @@
+//! The second part of `cargo xtask test`: whole-program tests on a stock Debian kernel, which has what this machine's may
+//! lack and control groups of version 2 only.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// The tests that kernels may lack something for, and a few of the others to see that they pass there as well: each name
+/// that contains one of these is run.
+const TESTS: &[&str] = &[
+    "ipvlan::",
+    "vlans::",
+    "sctp",
+    "macvlan::containers_are_on_the_wire",
+    "macvlan::mode_passthru",
+    "connect::a_running_container_joins_and_leaves",
+    "publish::from_outside_with_the_clients_own_address",
+    "publish::from_the_host_by_the_loopback_address",
+];
+
+/// How long the machine may take, in seconds; with two idle processors and no hardware virtualisation it takes about one
+/// minute.
+const LIMIT: u32 = 600;
+
+/// Its memory in MiB: the tests' files are in it.
+const MEMORY: u32 = 1024;
+
+/// The status of `vmrun.sh` that says that there can be no virtual machine here.
+const CANNOT_RUN: i32 = 77;
+
+/// Runs [`TESTS`] in the virtual machine; where QEMU is missing, says so and does nothing. It is not installed for this: with
+/// all that it needs it is several hundred megabytes.
+///
+/// # Errors
+/// When a test fails, or the machine breaks.
+pub(crate) fn run_tests() -> Result<()> {
+    if process::first_line("qemu-system-x86_64", &["--version"]).is_none() {
+        println!(
+            "skipped: the tests on a Debian kernel, as QEMU is not installed \
+             (apt-get install --no-install-recommends qemu-system-x86)"
+        );
+        return Ok(());
+    }
+    let mut vm = Command::new(process::repository().join("xtask/vm/vmrun.sh"));
+    vm.env("VM_TIMEOUT", LIMIT.to_string())
+        .env("VM_MEM", MEMORY.to_string());
+    // In the machine, only its own tmpfs can hold what containers write.
+    vm.args(["--", "env", "TMPDIR=/var/tmp"])
+        .arg(whole_program_tests()?)
+        .args(TESTS);
+    println!("$ {}", process::shown(&vm));
+    let status = vm.status().with_context(|| process::not_started(&vm))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(CANNOT_RUN) => {
+            println!("skipped: the tests on a Debian kernel, as there can be no virtual machine here");
+            Ok(())
+        }
+        _ => bail!("`{}` {}", process::shown(&vm), process::ending(status)),
+    }
+}
+
+/// The program that `cargo test` has built of the whole-program tests.
+fn whole_program_tests() -> Result<PathBuf> {
+    let mut build = process::cargo();
+    build.args(["test", "--package", "zdocker", "--test", "it", "--no-run"]);
+    build
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    let messages = process::capture(&mut build)?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "it")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo did not say where it put the tests of the whole program")
+}
