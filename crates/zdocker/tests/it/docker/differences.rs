@@ -65,7 +65,7 @@ const REACH: &[Difference] = &[
          Docker, by the host's address only",
     ),
     differs(
-        "*: * -> *:*::1 port *",
+        "*: * -> 2001:db8::1 port *",
         "* saw *",
         "-",
         "Docker's relay listens at the host's IPv6 addresses for containers that have none, which hides the client; zdocker \

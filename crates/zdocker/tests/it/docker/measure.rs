@@ -191,17 +191,14 @@ impl<'e> Running<'e> {
             "10.20.0.1",
             "10.21.0.254",
             "10.22.0.1",
-            "fd00:23::1",
         ] {
             add(address.to_owned(), ip(address), HOST_PORT, &[Proto::Tcp]);
+        }
+        // Of what a published port is reached by, one gateway stands for all.
+        for address in [HOST_V4, HOST_V6, "127.0.0.1", "::1", "10.20.0.1"] {
             for port in PUBLISHED {
-                let udp = [8080, 8088].contains(port);
-                add(
-                    address.to_owned(),
-                    ip(address),
-                    *port,
-                    if udp { &both } else { &both[..1] },
-                );
+                let protos = if [8080, 8088].contains(port) { &both } else { &both[..1] };
+                add(address.to_owned(), ip(address), *port, protos);
             }
         }
         targets

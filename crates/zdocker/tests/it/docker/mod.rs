@@ -4,6 +4,7 @@ mod differences;
 mod engine;
 mod flat;
 mod measure;
+mod options_page;
 mod scenario;
 
 use std::collections::BTreeSet;
