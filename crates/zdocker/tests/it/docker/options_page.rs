@@ -54,7 +54,8 @@ fn try_out(host: &Host, example: &str) -> Output {
 #[test]
 fn the_page_about_dockers_options_is_true() {
     let host = Host::new();
-    host.z("network create --subnet 10.50.0.0/24 --subnet fd00:50::/64 net").ok();
+    host.z("network create --subnet 10.50.0.0/24 --subnet fd00:50::/64 net")
+        .ok();
     host.run("box", "");
     let mut wrong = Vec::new();
     let rows = rows();
