@@ -33,7 +33,7 @@ pub(super) enum Group {
 
 impl Group {
     /// All groups, in the report's order.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Kernel,
         Self::Attach,
         Self::Scale,

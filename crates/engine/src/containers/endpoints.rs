@@ -248,6 +248,7 @@ mod tests {
                 container: &container,
                 owner,
                 boot: "boot",
+                default_address: None,
                 now: 0,
             };
             record_endpoint(records, &network, &wish, &[], recording)
