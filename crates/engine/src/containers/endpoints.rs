@@ -252,6 +252,7 @@ mod tests {
                 container: &container,
                 owner,
                 boot: "boot",
+                default_address: None,
                 now: 0,
                 default_address: None,
             };

@@ -3,7 +3,6 @@
 //! A container reads the records with its own file locked; whoever comes later is in the records before it adds itself to
 //! the files of its neighbours. So nobody is missed, whoever is first.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use zdocker_host::store::Records;
@@ -32,7 +31,7 @@ impl Engine {
             .collect();
         self.store.read(|records| {
             for (_, endpoint) in endpoints {
-                lines.extend(neighbours(records, &endpoint.network, &endpoint.container)?.lines);
+                lines.extend(neighbours(records, &endpoint.network, &endpoint.container)?);
             }
             Ok::<_, EngineError>(())
         })?;
@@ -72,7 +71,7 @@ impl Engine {
             .read(|records| neighbours(records, &endpoint.network, &endpoint.container))?;
         let full = spec.full_hostname();
         let mut lines: Vec<HostsLine> = own_lines(endpoint, &own_names(spec, full.as_deref())).collect();
-        lines.extend(met.lines);
+        lines.extend(met);
         self.edited(&spec.id, file.add(&lines))
     }
 
@@ -85,7 +84,7 @@ impl Engine {
             .store
             .read(|records| neighbours(records, &endpoint.network, container))?;
         let mut gone = addresses(endpoint);
-        gone.extend(met.lines.iter().map(HostsLine::address));
+        gone.extend(met.iter().map(HostsLine::address));
         self.edited(container.as_str(), file.remove(&gone))
     }
 
@@ -95,8 +94,8 @@ impl Engine {
         container: &Id,
         edit: impl Fn(&mut HostsFile) -> std::io::Result<()>,
     ) -> Result<(), EngineError> {
-        let met = self.store.read(|records| neighbours(records, network, container))?;
-        for neighbour in met.containers {
+        let others = self.store.read(|records| records.containers_of_network(network))?;
+        for neighbour in others.iter().filter(|other| *other != container) {
             if let Some(mut file) = self.hosts_file(neighbour.as_str())? {
                 self.edited(neighbour.as_str(), edit(&mut file))?;
             }
@@ -116,21 +115,12 @@ impl Engine {
     }
 }
 
-/// Who else is on a network.
-struct Neighbours {
-    containers: BTreeSet<Id>,
-    lines: Vec<HostsLine>,
-}
-
-fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Neighbours, EngineError> {
-    let mut met = Neighbours {
-        containers: BTreeSet::new(),
-        lines: Vec::new(),
-    };
+/// How everybody else on a network is known.
+fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Vec<HostsLine>, EngineError> {
+    let mut met = Vec::new();
     for (endpoint, name) in records.named_endpoints_of(network)? {
         if endpoint.container != *container {
-            met.lines.extend(lines(&endpoint, &name));
-            met.containers.insert(endpoint.container);
+            met.extend(lines(&endpoint, &name));
         }
     }
     Ok(met)

@@ -57,6 +57,17 @@ impl Records<'_> {
         self.select_endpoints("network = ?1", [network.as_str()])
     }
 
+    /// The containers that are on a network, each once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn containers_of_network(&self, network: &Id) -> Result<Vec<Id>, StoreError> {
+        let containers = "SELECT DISTINCT container FROM endpoints WHERE network = ?1";
+        let mut statement = self.transaction.prepare(containers)?;
+        let rows = statement.query_map([network.as_str()], |row| row.get::<_, String>(0))?;
+        Ok(rows.map(|row| row.map(Id::from)).collect::<Result<_, _>>()?)
+    }
+
     /// How many endpoints a network has.
     ///
     /// # Errors

@@ -548,7 +548,6 @@ fn a_container_that_is_being_made_keeps_its_elements() {
         go_on();
         assert!(run.wait().unwrap().success());
         assert_eq!(host.z("network reload --all").ok().stdout, "", "{damage}");
-        host.z("exec -d slow busybox httpd -p 80 -h /");
         let elements = host
             .net
             .output("nft", &["list", "map", "inet", "zdocker", "pub4any"], "");
