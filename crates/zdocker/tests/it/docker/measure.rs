@@ -25,7 +25,7 @@ const IMPATIENCE: Duration = Duration::from_millis(500);
 /// More than the second that TCP waits before it sends a lost SYN again.
 const PATIENCE: Duration = Duration::from_millis(1300);
 /// Questions at a time.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 200;
 /// What stands for no answer.
 const SILENCE: &str = "-";
 /// What stands for a line that is there.
