@@ -60,6 +60,20 @@ pub enum EngineError {
     )]
     NotOurs { device: String, network: String },
     #[error(
+        "container {container} has an interface {interface} that is not the one that it was plugged in by; remove it from \
+         within the container, or start the container again"
+    )]
+    NotOursInside { interface: String, container: String },
+    #[error(
+        "network {network:?} is full: its bridge takes {limit} containers, and has {count}; use a second network, or \
+         remove containers"
+    )]
+    BridgeFull {
+        network: String,
+        limit: usize,
+        count: usize,
+    },
+    #[error(
         "there is no interface {parent}, which network {network:?} needs as its parent; bring it back (ip link), or \
          remove the network (zdocker network rm {network})"
     )]

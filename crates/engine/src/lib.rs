@@ -17,6 +17,7 @@ pub mod logs;
 pub mod networks;
 pub mod oci;
 mod private;
+pub mod reload;
 pub mod rootfs;
 pub mod runtime;
 pub mod sealed;

@@ -25,7 +25,7 @@ use crate::netns::{self, Namespace};
 use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
 use crate::nft::{batch, element, load, whole};
-use crate::sysctl;
+use crate::sysctl::{self, OwnProc};
 
 /// A step failed.
 pub(crate) struct Failure {
@@ -122,6 +122,7 @@ impl<'a> Execution<'a> {
             }
             Op::RestoreFirewall(elements) => {
                 self.flush(step)?;
+                self.kernel.has_deleted_elements();
                 let restored = self
                     .kernel
                     .netfilter()
@@ -250,6 +251,25 @@ impl<'a> Execution<'a> {
                     address::add(r, index, *address, *prefix)
                 })
             }
+            Op::DeleteAddress {
+                place,
+                link,
+                address,
+                prefix,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    address::delete(r, index, *address, *prefix)
+                })
+            }
+            Op::SetMtu { place, link, mtu } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_mtu(r, index, *mtu))
+            }
+            Op::SetMac { place, link, mac } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_mac(r, index, *mac))
+            }
             Op::SetUp { place, link } => {
                 let index = self.index(place, link).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| link::set_up(r, index))
@@ -285,9 +305,12 @@ impl<'a> Execution<'a> {
             Op::AddElements(elements) => {
                 self.request(step, &Lane::Firewall, |r| element::push_all(r, Change::Add, elements))
             }
-            Op::DeleteElements(elements) => self.request(step, &Lane::Firewall, |r| {
-                element::push_all(r, Change::Delete, elements)
-            }),
+            Op::DeleteElements(elements) => {
+                self.kernel.has_deleted_elements();
+                self.request(step, &Lane::Firewall, |r| {
+                    element::push_all(r, Change::Delete, elements)
+                })
+            }
             Op::ForgetUdpFlows { ports } => {
                 self.flush(step)?;
                 self.kernel.forget_udp(ports).map_err(|error| failed(error.into()))
@@ -464,7 +487,10 @@ impl<'a> Execution<'a> {
     fn set_sysctl(&mut self, place: &Place, key: &str, value: &str) -> Result<(), StepError> {
         match place {
             Place::Host => sysctl::write(key, value)?,
-            Place::Namespace(path) => self.inside(path)?.namespace.run(|| sysctl::write(key, value))??,
+            Place::Namespace(path) => {
+                let namespace = self.inside(path)?.namespace.clone();
+                namespace.run(|| self.kernel.variables().write(key, value))??;
+            }
         }
         Ok(())
     }
@@ -480,7 +506,8 @@ impl<'a> Execution<'a> {
 
     fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
         let ipv6 = self.kernel.has_ipv6();
-        let (namespace, socket) = Namespace::create(Path::new(&path.0), || prepare_namespace(ipv6))?;
+        let variables = self.kernel.variables();
+        let (namespace, socket) = Namespace::create(Path::new(&path.0), || prepare_namespace(ipv6, variables))?;
         self.inside.insert(
             path.clone(),
             Inside {
@@ -602,15 +629,17 @@ fn is_so_already(op: &Op, errno: Errno) -> bool {
     match op {
         Op::AddRule { .. } => errno == Errno::EEXIST,
         Op::DeleteRoute { .. } => errno == Errno::ESRCH,
+        Op::DeleteAddress { .. } => errno == Errno::EADDRNOTAVAIL,
         Op::DeleteRule { .. } => errno == Errno::ENOENT,
         _ => false,
     }
 }
 
 /// Runs within a new namespace: deaf to router advertisements, `lo` up. Gives a socket in it.
-fn prepare_namespace(ipv6: bool) -> std::io::Result<Socket> {
+fn prepare_namespace(ipv6: bool, variables: &mut OwnProc) -> std::io::Result<Socket> {
     if ipv6 {
-        sysctl::write("net/ipv6/conf/default/accept_ra", "0").map_err(std::io::Error::other)?;
+        let accept_ra = "net/ipv6/conf/default/accept_ra";
+        variables.write(accept_ra, "0").map_err(std::io::Error::other)?;
     }
     let mut socket = Socket::open(Subsystem::Route).map_err(std::io::Error::other)?;
     let mut requests = Requests::default();

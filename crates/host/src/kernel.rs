@@ -4,7 +4,7 @@ use zdocker_net::op::HostPort;
 
 use crate::conntrack;
 use crate::netlink::{NetlinkError, Socket, Subsystem, route};
-use crate::sysctl;
+use crate::sysctl::{self, OwnProc};
 
 /// The network of the namespace that the calling thread is in when a socket is first needed.
 #[derive(Default)]
@@ -12,6 +12,7 @@ pub struct Kernel {
     route: Option<Socket>,
     netfilter: Option<Socket>,
     ipv6: Option<bool>,
+    proc: OwnProc,
     /// Whether closing the netfilter socket makes the kernel clean up.
     deleted_elements: bool,
 }
@@ -34,6 +35,11 @@ impl Kernel {
 
     pub(crate) fn netfilter(&mut self) -> Result<&mut Socket, NetlinkError> {
         open_once(&mut self.netfilter, Subsystem::Netfilter)
+    }
+
+    /// The variables of containers' namespaces.
+    pub(crate) fn variables(&mut self) -> &mut OwnProc {
+        &mut self.proc
     }
 
     /// Must be called when elements were deleted, or a transaction was refused.

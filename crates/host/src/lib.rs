@@ -12,6 +12,7 @@ pub mod netlink;
 pub mod netns;
 mod nft;
 mod observe;
+mod observe_whole;
 pub mod process;
 mod remove;
 pub mod sockets;

@@ -94,6 +94,15 @@ impl Namespace {
         Namespace::open(Path::new(OWN))
     }
 
+    /// Runs `work` within a new namespace, which ends with the work and the sockets opened in it.
+    ///
+    /// # Errors
+    /// [`NamespaceError`] for lack of rights.
+    pub fn run_in_new<T>(work: impl FnOnce() -> T) -> Result<T, NamespaceError> {
+        let entered = elsewhere(|| unshare(CloneFlags::CLONE_NEWNET), || Ok(work()));
+        entered.map_err(failure("create", Path::new("(nowhere pinned)")))
+    }
+
     /// Runs `work` within the namespace. Sockets opened there stay in the namespace for ever.
     ///
     /// # Errors

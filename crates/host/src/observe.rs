@@ -50,7 +50,7 @@ impl Kernel {
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
-            addresses: addresses.iter().map(|address| address.own).collect(),
+            addresses: addresses.iter().map(|address| address.own.address).collect(),
             ports: ports.collect(),
             egress_mtu: egress(&routes)
                 .and_then(|index| names.get(&index))
@@ -113,7 +113,7 @@ impl Kernel {
 fn egress(routes: &[Route]) -> Option<u32> {
     let defaults = routes
         .iter()
-        .filter(|route| route.in_main_table && route.destination.prefix() == 0);
+        .filter(|route| route.in_main_table() && route.destination.prefix() == 0);
     let best = defaults.filter(|route| route.index.is_some());
     best.min_by_key(|route| (route.destination.family(), route.metric))
         .and_then(|route| route.index)

@@ -294,8 +294,13 @@ fn what_was_there_before_is_not_taken_back() {
         let ops = plan(directory.path());
         kernel.apply(&ops, &mut nothing).unwrap();
         let before = State::see(directory.path());
-        // Each creating step alone meets what is there, and must leave it.
+        // Each creating step alone meets what is there, and must leave it. Elements are the same ones then.
         for op in ops.iter().filter(|op| op.inverse().is_some()) {
+            if matches!(op, Op::AddElements(_)) {
+                kernel.apply(std::slice::from_ref(op), &mut nothing).unwrap();
+                assert_eq!(State::see(directory.path()), before, "{op}");
+                continue;
+            }
             let error = kernel.apply(std::slice::from_ref(op), &mut nothing).unwrap_err();
             assert!(error.to_string().contains("File exists"), "{error}");
             assert_eq!(State::see(directory.path()), before, "{op}");

@@ -129,6 +129,30 @@ pub enum Element {
 }
 
 impl Element {
+    /// The container's address that the element is about or leads to.
+    pub fn container_address(&self) -> Option<IpAddr> {
+        match self {
+            Element::PublishAny { to, .. } | Element::PublishAt { to, .. } => Some(to.ip()),
+            Element::Open { address, .. } | Element::Pin { address, .. } => Some(*address),
+            Element::Target { address, .. } => Some(IpAddr::V6(*address)),
+            _ => None,
+        }
+    }
+
+    /// The same for every element that cannot be beside this one: two that lead elsewhere from one key of a map.
+    pub fn key(&self) -> Element {
+        let nowhere = |family: Family| family.unspecified();
+        let mut key = self.clone();
+        match &mut key {
+            Element::PublishAny { to, .. } | Element::PublishAt { to, .. } => {
+                *to = SocketAddr::new(nowhere(Family::of(to.ip())), 0);
+            }
+            Element::Outbound { subnet, address } => *address = nowhere(subnet.family()),
+            _ => {}
+        }
+        key
+    }
+
     /// The table that the element's set or map is in.
     pub fn table(&self) -> Table {
         match self {

@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod firewall;
 pub mod ipam;
+pub mod mend;
 pub mod model;
 pub mod names;
 pub mod op;

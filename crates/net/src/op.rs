@@ -196,12 +196,41 @@ pub enum Op {
         /// Prefix length in bits.
         prefix: u8,
     },
+    /// Take an address from an interface.
+    DeleteAddress {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// The address.
+        address: IpAddr,
+        /// Prefix length in bits.
+        prefix: u8,
+    },
     /// Set an interface up.
     SetUp {
         /// Where the interface is.
         place: Place,
         /// The interface.
         link: InterfaceName,
+    },
+    /// Let an interface take packets of this size.
+    SetMtu {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Give an interface its Ethernet address.
+    SetMac {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// The address.
+        mac: MacAddress,
     },
     /// Add a route, in place of one to the same destination of the same metric.
     AddRoute {
@@ -243,7 +272,8 @@ pub enum Op {
         /// The routing table.
         table: u32,
     },
-    /// Add elements to our firewall's maps and sets, all or none.
+    /// Add elements to our firewall's maps and sets, all or none. Those that are there already stay; a key of a map that
+    /// leads elsewhere is refused.
     AddElements(Vec<Element>),
     /// Delete elements from our firewall's maps and sets.
     DeleteElements(Vec<Element>),
@@ -302,7 +332,10 @@ impl Op {
             | Op::LimitRate { .. }
             | Op::Redirect { .. }
             | Op::AddAddress { .. }
+            | Op::DeleteAddress { .. }
             | Op::SetUp { .. }
+            | Op::SetMtu { .. }
+            | Op::SetMac { .. }
             | Op::AddRoute { .. }
             | Op::DeleteRoute { .. }
             | Op::DeleteRule { .. }
@@ -555,7 +588,15 @@ impl fmt::Display for Op {
                 };
                 write!(f, "{}ip address add {address}/{prefix} dev {link}{more}", at(place))
             }
+            Op::DeleteAddress {
+                place,
+                link,
+                address,
+                prefix,
+            } => write!(f, "{}ip address delete {address}/{prefix} dev {link}", at(place)),
             Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
+            Op::SetMtu { place, link, mtu } => write!(f, "{}ip link set dev {link} mtu {mtu}", at(place)),
+            Op::SetMac { place, link, mac } => write!(f, "{}ip link set dev {link} address {mac}", at(place)),
             Op::AddRoute {
                 place,
                 link,

@@ -9,6 +9,8 @@ mod addresses;
 mod bandwidth;
 mod bridge;
 mod endpoints;
+mod recorded;
+mod scale;
 mod scene;
 mod taken_down;
 
@@ -32,6 +34,10 @@ enum What {
     Addresses(addresses::Arguments),
     /// Create a bridge and a veth pair, and delete the bridge
     Bridge(bridge::Arguments),
+    /// Record containers as running until standard input ends; the answer is one word
+    Recorded(recorded::Arguments),
+    /// Attach, publish and detach while more and more endpoints are there
+    Scale(scale::Arguments),
     /// Send to and from an endpoint that is limited
     Bandwidth(bandwidth::Arguments),
 }
@@ -41,6 +47,8 @@ fn main() -> Result<()> {
         What::Endpoints(arguments) => serde_json::to_string(&endpoints::measure(&arguments)?),
         What::Addresses(arguments) => serde_json::to_string(&addresses::measure(&arguments)?),
         What::Bridge(arguments) => serde_json::to_string(&bridge::measure(&arguments)?),
+        What::Recorded(arguments) => return recorded::hold(&arguments),
+        What::Scale(arguments) => serde_json::to_string(&scale::measure(&arguments)?),
         What::Bandwidth(arguments) => serde_json::to_string(&bandwidth::measure(&arguments)?),
     };
     println!("{}", answer?);

@@ -65,7 +65,7 @@ pub(crate) fn remove(kernel: &mut Kernel, ops: &[Op]) -> Result<()> {
 }
 
 /// Random enough for identifiers: the number, then a mark of what it numbers.
-fn bytes(number: u32, mark: u8) -> [u8; 32] {
+pub(crate) fn bytes(number: u32, mark: u8) -> [u8; 32] {
     let mut bytes = [mark; 32];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
     bytes
@@ -135,6 +135,20 @@ impl Scene {
         let ((), marked) = timed(|| self.set_state(&endpoint, State::Ready))?;
         let records = recorded + marked;
         Ok((Attached { network, endpoint }, Took { kernel, records }))
+    }
+
+    /// Publishes one more port of an endpoint, and takes it back; how long the former took.
+    pub(crate) fn publish(&mut self, attached: &Attached, port: u16) -> Result<Duration> {
+        let network = &self.networks[attached.network];
+        let mut after = attached.endpoint.clone();
+        after.ports.extend(ports(port, 1));
+        let pin = self.pin(&attached.endpoint);
+        let change = |kernel: &mut Kernel, before: &Endpoint, after: &Endpoint| {
+            apply(kernel, &plan::change(network, before, after, &pin))
+        };
+        let ((), took) = timed(|| change(&mut self.kernel, &attached.endpoint, &after))?;
+        change(&mut self.kernel, &after, &attached.endpoint)?;
+        Ok(took)
     }
 
     /// Unplugs it and gives its namespace up.

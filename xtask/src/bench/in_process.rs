@@ -58,8 +58,13 @@ impl Helper {
         serde_json::from_str(&answer).context("the answer of the helper")
     }
 
+    /// The program itself.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The option that gives it a new folder on disk, for records.
-    fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         self.calls.set(self.calls.get() + 1);
         format!("--state={}", self.folder.join(self.calls.get().to_string()).display())
     }

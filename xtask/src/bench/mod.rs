@@ -13,6 +13,7 @@ mod plugin;
 mod report;
 mod results;
 mod run;
+mod scale;
 mod script;
 mod stats;
 
@@ -116,6 +117,10 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path, helper: &Path) -
     if results.wants(Group::Attach) {
         in_process::endpoints(&mut results, &helper);
         plugin::measure(&mut results, &peers::plugins(binary, arguments.netavark.as_deref()));
+    }
+    if results.wants(Group::Scale) {
+        scale::endpoints(&mut results, &helper);
+        scale::commands(&mut results, folder, binary, &helper);
     }
     if results.wants(Group::Bandwidth) {
         bandwidth::measure(&mut results, &helper);

@@ -13,6 +13,8 @@ pub(super) enum Group {
     Kernel,
     /// Attaching and detaching: zdocker within its process, the others a process each
     Attach,
+    /// The same, and looking, with much that is there
+    Scale,
     /// Creating and removing a network
     Network,
     /// A whole `run --rm`
@@ -31,9 +33,10 @@ pub(super) enum Group {
 
 impl Group {
     /// All groups, in the report's order.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Kernel,
         Self::Attach,
+        Self::Scale,
         Self::Network,
         Self::Run,
         Self::Parallel,
@@ -48,6 +51,7 @@ impl Group {
         match self {
             Self::Kernel => "The kernel's limit",
             Self::Attach => "Attaching a container to a network and detaching it",
+            Self::Scale => "With 1,000 endpoints and 10,000 published ports",
             Self::Network => "Creating and removing a network, whole process",
             Self::Run => "A container from start to end, whole process",
             Self::Parallel => "Many containers at once",

@@ -25,6 +25,9 @@ pub(super) struct Placement {
     pub(super) unreal: Vec<Network>,
 }
 
+/// So many ports a Linux bridge takes: `BR_MAX_PORTS` numbers, of which 0 is none (`find_portno`, net/bridge/br_if.c).
+const BRIDGE_PORTS: usize = 1023;
+
 /// What is done about networks that are recorded and not real.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MakeReal {
@@ -159,6 +162,7 @@ pub(super) fn record_endpoint(
     ports: &[PortRequest],
     recording: Recording,
 ) -> Result<Endpoint, EngineError> {
+    refuse_full_bridge(records, network)?;
     refuse_second(records, network)?;
     let mut endpoint = attach::endpoint(network, recording.container, wish, random()?)?;
     let addresses = records.lease_addresses(network, &wish.addresses, &endpoint.id, recording.now)?;
@@ -169,6 +173,19 @@ pub(super) fn record_endpoint(
     }
     records.insert_endpoint(&endpoint, recording.owner, recording.boot)?;
     Ok(endpoint)
+}
+
+/// The kernel would say no, too, but only when half the container is made.
+fn refuse_full_bridge(records: &Records, network: &Network) -> Result<(), EngineError> {
+    let count = records.count_endpoints(&network.id)?;
+    if network.driver != Driver::Bridge || count < BRIDGE_PORTS {
+        return Ok(());
+    }
+    Err(EngineError::BridgeFull {
+        network: network.name.to_string(),
+        limit: BRIDGE_PORTS,
+        count,
+    })
 }
 
 /// Refuses a second endpoint on a network whose parent takes but one.
@@ -186,4 +203,82 @@ fn refuse_second(records: &Records, network: &Network) -> Result<(), EngineError
         network: network.name.to_string(),
         holder: holder.map_or_else(|| first.endpoint.container.short().to_owned(), |c| c.name.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use zdocker_host::store::{State, Store};
+    use zdocker_net::model::{BridgeDevice, Pool, Settings};
+    use zdocker_net::names::MacAddress;
+
+    use super::*;
+
+    fn network() -> Network {
+        Network {
+            id: Id::new([1; 32]),
+            name: "full".parse().unwrap(),
+            driver: Driver::Bridge,
+            pools: vec![Pool::new("10.0.0.0/16".parse().unwrap(), "10.0.0.1".parse().unwrap())],
+            bridge: Some(BridgeDevice {
+                name: "br-full".parse().unwrap(),
+                mac: MacAddress::local([2; 6]),
+                mtu: 1500,
+            }),
+            parent: None,
+            internal: false,
+            masquerade: true,
+            settings: Settings::default(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn a_full_bridge_is_refused_by_its_records() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let network = network();
+        let request = EndpointRequest::default();
+        let wish = attach::wishes(&[(&network, &request)], &[]).unwrap().remove(0);
+        let owner = ProcessId::own().unwrap();
+        let attach = |records: &Records, number: u32| {
+            let mut bytes = [2; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            let container = Id::new(bytes);
+            let recording = Recording {
+                container: &container,
+                owner,
+                boot: "boot",
+                now: 0,
+                default_address: None,
+            };
+            record_endpoint(records, &network, &wish, &[], recording)
+        };
+        let mut last = None;
+        store
+            .write(|records| {
+                records.insert_network(&network, State::Ready)?;
+                for number in 0..1023 {
+                    last = Some(attach(records, number)?);
+                }
+                Ok::<_, EngineError>(())
+            })
+            .unwrap();
+        let refused = store.write(|records| attach(records, 1023)).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "network \"full\" is full: its bridge takes 1023 containers, and has 1023; use a second network, or remove \
+             containers"
+        );
+        let last = last.unwrap();
+        store
+            .write(|records| {
+                records.delete_endpoint(&last.id)?;
+                attach(records, 1024)
+            })
+            .unwrap();
+    }
 }

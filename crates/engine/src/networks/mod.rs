@@ -8,7 +8,6 @@ mod remove;
 
 pub use create::Created;
 pub use filter::{NetworkFilter, PruneFilter, SCOPE};
-pub(crate) use real::real_things;
 
 use std::collections::BTreeMap;
 

@@ -60,7 +60,7 @@ impl Engine {
         let network = &record.network;
         match self.what_is_missing(record)? {
             Missing::Nothing => return Ok(()),
-            Missing::Firewall => self.restore_firewall()?,
+            Missing::Firewall => drop(self.restore_firewall()?),
             Missing::Bridge | Missing::NotOurs | Missing::Parent => {
                 self.restore_damaged_firewall()?;
                 // Its elements outlive a bridge that somebody else deleted.
@@ -100,16 +100,17 @@ impl Engine {
         if !networks.iter().any(|network| network.bridge.is_some()) || self.kernel().has_whole_firewall()? {
             return Ok(());
         }
-        self.restore_firewall()
+        self.restore_firewall().map(drop)
     }
 
-    /// Loads the tables with the elements of all that is real, and of nothing else.
-    pub(crate) fn restore_firewall(&mut self) -> Result<(), EngineError> {
-        let boot = self.boot.clone();
-        let (networks, endpoints) = self.store.read(|records| real_things(records, &boot))?;
-        let of = |endpoint: &Endpoint| networks.iter().find(|network| network.id == endpoint.network);
-        let plugged = endpoints.iter().filter_map(|endpoint| Some((of(endpoint)?, endpoint)));
-        self.apply(&plan::restore_firewall(&networks, plugged))
+    /// Loads the tables with the elements of all that is real or being plugged in, and of nothing else; gives the steps.
+    /// To be called with the networks' lock held.
+    pub(crate) fn restore_firewall(&mut self) -> Result<Vec<Op>, EngineError> {
+        let elements = self.recorded()?.wanted_elements();
+        let plan = vec![Op::RestoreFirewall(elements.clone())];
+        self.apply(&plan)?;
+        self.follow_records(elements.into_iter().collect(), |_| true)?;
+        Ok(plan)
     }
 
     /// What the network of `record` is, or would be, and whether it is real.
@@ -176,7 +177,7 @@ fn refuse_configuration(network: &Network) -> Result<(), EngineError> {
 }
 
 /// The networks and endpoints that are real in the boot `boot`.
-pub(crate) fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
+fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
     let networks = records.networks()?.into_iter().filter(|record| {
         record.state == State::Ready && record.boot.as_deref() == Some(boot) && record.network.driver.plugs_in()
     });

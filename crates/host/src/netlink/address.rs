@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use zdocker_net::model::InterfaceAddress;
 use zdocker_net::subnet::{Family, Subnet};
 
 use super::message::{CREATE, EXCL, Requests};
 use super::{NetlinkError, Socket};
 
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 
 /// Length of `struct ifaddrmsg`.
@@ -65,12 +67,21 @@ pub(crate) fn add(requests: &mut Requests, index: u32, address: IpAddr, prefix: 
     })
 }
 
+/// Takes an address from the interface.
+pub(crate) fn delete(requests: &mut Requests, index: u32, address: IpAddr, prefix: u8) -> usize {
+    requests.push(RTM_DELADDR, 0, |m| {
+        m.raw(&[family_number(Family::of(address)), prefix, 0, 0])
+            .raw(&index.to_ne_bytes());
+        m.attribute(IFA_LOCAL, &octets(address));
+    })
+}
+
 /// An address that is there.
 pub(crate) struct Address {
     /// Of the interface that bears it.
     pub(crate) index: u32,
-    /// The host's own.
-    pub(crate) own: IpAddr,
+    /// The address itself.
+    pub(crate) own: InterfaceAddress,
     /// The subnet that is reached by it directly.
     pub(crate) subnet: Subnet,
 }
@@ -87,10 +98,14 @@ pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Address>, NetlinkError> {
             let attributes = message.attributes(HEADER);
             let near = attributes.value(IFA_LOCAL).and_then(address_of);
             let far = attributes.value(IFA_ADDRESS).and_then(address_of);
+            let prefix = *message.payload.get(1)?;
             Some(Address {
                 index: message.u32_at(4)?,
-                own: near.or(far)?,
-                subnet: Subnet::containing(far.or(near)?, *message.payload.get(1)?),
+                own: InterfaceAddress {
+                    address: near.or(far)?,
+                    prefix,
+                },
+                subnet: Subnet::containing(far.or(near)?, prefix),
             })
         });
     Ok(read.collect())

@@ -14,8 +14,8 @@ use super::message::{APPEND, CREATE, EXCL, Requests, Writer};
 const RTM_NEWLINKPROP: u16 = 108;
 
 const IFLA_LINK: u16 = 5;
-const IFLA_PROP_LIST: u16 = 52;
-const IFLA_ALT_IFNAME: u16 = 53;
+pub(super) const IFLA_PROP_LIST: u16 = 52;
+pub(super) const IFLA_ALT_IFNAME: u16 = 53;
 
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_MACVLAN_BC_CUTOFF: u16 = 9;

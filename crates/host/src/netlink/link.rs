@@ -3,9 +3,11 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use zdocker_net::mend::{SeenInterface, SeenPort};
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::seen::SeenLink;
 
+use super::child::{IFLA_ALT_IFNAME, IFLA_PROP_LIST};
 use super::message::{Attributes, CREATE, EXCL, Message, Requests, Writer, text_of, u32_of};
 use super::{NetlinkError, Socket};
 
@@ -20,6 +22,7 @@ const IFF_UP: u32 = 1;
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
@@ -194,6 +197,22 @@ pub(crate) fn set_up(requests: &mut Requests, index: u32) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| header(m, index, IFF_UP))
 }
 
+/// Lets an interface take packets of this size.
+pub(crate) fn set_mtu(requests: &mut Requests, index: u32, mtu: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.u32(IFLA_MTU, mtu);
+    })
+}
+
+/// Gives an interface its Ethernet address.
+pub(crate) fn set_mac(requests: &mut Requests, index: u32, mac: MacAddress) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.attribute(IFLA_ADDRESS, &mac.octets());
+    })
+}
+
 /// Deletes an interface.
 pub(crate) fn delete(requests: &mut Requests, name: &InterfaceName) -> usize {
     requests.push(RTM_DELLINK, 0, |m| {
@@ -211,6 +230,35 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// The IPv6 setting `accept_ra`, where the interface has IPv6.
     pub(crate) accept_ra: Option<u32>,
+    /// The IPv4 setting `route_localnet`.
+    pub(crate) route_localnet: bool,
+    /// Whether it is set up.
+    pub(crate) up: bool,
+    /// The index of the other end of a veth pair, or of the parent.
+    pub(crate) other: Option<u32>,
+    /// How it is set up as a port of a bridge.
+    pub(crate) port: Option<SeenPort>,
+    pub(crate) other_names: Vec<InterfaceName>,
+}
+
+/// The names of an interface beside its own, from its `IFLA_PROP_LIST`.
+fn read_other_names(list: &[u8]) -> Vec<InterfaceName> {
+    let names = Attributes::within(list).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+    // Longer ones are none of ours.
+    names.filter_map(|(_, name)| text_of(name).parse().ok()).collect()
+}
+
+/// How an interface is set up as a port of a bridge, from its `IFLA_LINKINFO`.
+fn read_port(info: &[u8]) -> Option<SeenPort> {
+    let info = Attributes::within(info);
+    info.value(IFLA_INFO_SLAVE_KIND)
+        .filter(|kind| text_of(kind) == "bridge")?;
+    let data = Attributes::within(info.value(IFLA_INFO_SLAVE_DATA)?);
+    let is_on = |kind| data.value(kind).is_some_and(|value| value.first() == Some(&1));
+    Some(SeenPort {
+        hairpin: is_on(IFLA_BRPORT_MODE),
+        isolated: is_on(IFLA_BRPORT_ISOLATED),
+    })
 }
 
 impl Link {
@@ -224,9 +272,12 @@ impl Link {
             .value(IFLA_ADDRESS)
             .and_then(|mac| <[u8; 6]>::try_from(mac).ok());
         let mtu = attributes.value(IFLA_MTU).and_then(u32_of)?;
-        let ipv6 = attributes
-            .value(IFLA_AF_SPEC)
-            .and_then(|spec| Attributes::within(spec).value(AF_INET6));
+        let of_family = |family| {
+            let spec = attributes.value(IFLA_AF_SPEC)?;
+            Attributes::within(spec).value(family)
+        };
+        let (ipv4, ipv6) = (of_family(AF_INET), of_family(AF_INET6));
+        let settings4 = ipv4.and_then(|ipv4| Attributes::within(ipv4).value(IFLA_INET_CONF));
         let settings = ipv6.and_then(|ipv6| Attributes::within(ipv6).value(IFLA_INET6_CONF));
         Some(Link {
             index: message.u32_at(4)?,
@@ -239,7 +290,36 @@ impl Link {
             accept_ra: settings
                 .and_then(|all| all.get(4 * DEVCONF_ACCEPT_RA..))
                 .and_then(u32_of),
+            // The array begins with the setting that has the number 1.
+            route_localnet: settings4
+                .and_then(|all| all.get(4 * (usize::from(IPV4_DEVCONF_ROUTE_LOCALNET) - 1)..))
+                .and_then(u32_of)
+                .is_some_and(|value| value != 0),
+            up: message.u32_at(8)? & IFF_UP != 0,
+            other: attributes.value(IFLA_LINK).and_then(u32_of),
+            port: attributes.value(IFLA_LINKINFO).and_then(read_port),
+            other_names: attributes
+                .value(IFLA_PROP_LIST)
+                .map(read_other_names)
+                .unwrap_or_default(),
         })
+    }
+
+    /// As it is compared with the records.
+    pub(crate) fn interface(&self) -> SeenInterface {
+        SeenInterface {
+            name: self.seen.name.clone(),
+            other_names: self.other_names.clone(),
+            index: self.index,
+            mac: self.seen.mac,
+            mtu: self.seen.mtu,
+            up: self.up,
+            other: self.other,
+            master: self.master,
+            port: self.port,
+            accept_ra: self.accept_ra,
+            route_localnet: self.route_localnet,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Routes (rtnetlink(7), linux/rtnetlink.h).
 
+use std::net::IpAddr;
+
 use zdocker_net::model;
 use zdocker_net::subnet::{Family, Subnet};
 
@@ -84,13 +86,19 @@ pub(crate) struct Route {
     pub(crate) index: Option<u32>,
     /// Less is better.
     pub(crate) metric: u32,
-    /// Whether packets that match no rule of policy routing take it.
-    pub(crate) in_main_table: bool,
+    /// The neighbour, unless it is reached on the link.
+    pub(crate) via: Option<IpAddr>,
+    pub(crate) table: u32,
     /// `RTN_UNICAST` and the like.
     kind: u8,
 }
 
 impl Route {
+    /// Whether packets that match no rule of policy routing take it.
+    pub(crate) fn in_main_table(&self) -> bool {
+        self.table == u32::from(RT_TABLE_MAIN)
+    }
+
     fn read(message: &Message<'_>) -> Option<Self> {
         let [family, prefix, _, _, table, _, _, kind] = *message.payload.first_chunk::<8>()?;
         if message.kind != RTM_NEWROUTE {
@@ -113,7 +121,8 @@ impl Route {
             destination: Subnet::containing(destination, prefix),
             index: attributes.value(RTA_OIF).and_then(u32_of).or(several),
             metric: attributes.value(RTA_PRIORITY).and_then(u32_of).unwrap_or(0),
-            in_main_table: table == RT_TABLE_MAIN,
+            via: attributes.value(RTA_GATEWAY).and_then(address_of),
+            table: attributes.value(RTA_TABLE).and_then(u32_of).unwrap_or(table.into()),
             kind,
         })
     }

@@ -232,6 +232,10 @@ impl Socket {
                 result => result?,
             };
             let received = &self.buffer[..length];
+            // The last piece may end with the answer that it is the last.
+            if messages(received).all(|message| message.sequence == sequence) {
+                dump.pieces.push(received.to_vec());
+            }
             for message in messages(received).filter(|message| message.sequence == sequence) {
                 interrupted |= message.flags & DUMP_INTERRUPTED != 0;
                 if matches!(message.kind, ERROR | DONE) {
@@ -240,9 +244,6 @@ impl Socket {
                     }
                     return Ok((!interrupted).then_some(dump));
                 }
-            }
-            if messages(received).all(|message| message.sequence == sequence) {
-                dump.pieces.push(received.to_vec());
             }
         }
     }

@@ -13,8 +13,11 @@ pub(super) const DELTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 2;
 pub(super) const NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
 pub(super) const GETCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 4;
 pub(super) const NEWRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 6;
+pub(super) const GETRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 7;
 pub(super) const NEWSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 9;
+pub(super) const GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 pub(super) const NEWSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 12;
+pub(super) const GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
 pub(super) const DELSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 14;
 
 /// Our tables.

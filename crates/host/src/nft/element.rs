@@ -12,7 +12,7 @@ use zdocker_net::subnet::Subnet;
 use super::batch::{DELSETELEM, NEWSETELEM, push};
 use super::expr::{Verdict, nfproto};
 use crate::netlink::address::octets;
-use crate::netlink::message::{CREATE, EXCL, Requests, Writer};
+use crate::netlink::message::{CREATE, Requests, Writer};
 
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -23,7 +23,7 @@ const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFTA_DATA_VALUE: u16 = 1;
 /// `NFT_SET_ELEM_INTERVAL_END`
-const INTERVAL_END: u32 = 1;
+pub(super) const INTERVAL_END: u32 = 1;
 
 /// How many elements go into one message: the list is one attribute, so it must stay below 65,535 bytes, and no element
 /// of ours takes more than 120.
@@ -32,7 +32,7 @@ const ELEMENTS_AT_ONCE: usize = 500;
 /// Whether elements are added or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Those that are there already make the batch fail.
+    /// Those that are there already stay; a key of a map that leads elsewhere makes the batch fail.
     Add,
     /// Those that are not there make the batch fail.
     Delete,
@@ -41,7 +41,7 @@ pub(crate) enum Change {
 /// Pushes the elements into a batch, at most `at_once` of them in one message.
 fn push_in_pieces(requests: &mut Requests, change: Change, elements: &[Element], at_once: usize) {
     let (kind, flags) = match change {
-        Change::Add => (NEWSETELEM, CREATE | EXCL),
+        Change::Add => (NEWSETELEM, CREATE),
         Change::Delete => (DELSETELEM, 0),
     };
     let same_set = |a: &Element, b: &Element| (a.table(), a.set()) == (b.table(), b.set());
@@ -187,7 +187,7 @@ fn padded_mac(mac: MacAddress) -> [u8; 8] {
 }
 
 /// The address after this one; `None` after the last.
-fn following(address: IpAddr) -> Option<IpAddr> {
+pub(super) fn following(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
         IpAddr::V6(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),

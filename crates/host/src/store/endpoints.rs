@@ -57,6 +57,18 @@ impl Records<'_> {
         self.select_endpoints("network = ?1", [network.as_str()])
     }
 
+    /// How many endpoints a network has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_endpoints(&self, network: &Id) -> Result<usize, StoreError> {
+        let count = "SELECT count(*) FROM endpoints WHERE network = ?1";
+        let count: u32 = self
+            .transaction
+            .query_row(count, [network.as_str()], |row| row.get(0))?;
+        Ok(count as usize)
+    }
+
     /// The endpoints of a container, in the order in which it was plugged in.
     ///
     /// # Errors

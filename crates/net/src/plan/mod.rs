@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::collections::HashSet;
 
 use crate::firewall::{Element, endpoint_elements, network_elements};
+use crate::mend::SeenPort;
 use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
 use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
@@ -38,7 +39,7 @@ pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
     ops
 }
 
-fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
+pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
     let BridgeDevice { name, mac, mtu } = bridge;
     let mut ops = vec![Op::CreateBridge {
         name: name.clone(),
@@ -65,7 +66,7 @@ fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
 }
 
 /// Lets the host forward the packets of the network's families.
-fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
+pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     let set = |key: String, value: &str| Op::SetSysctl {
         place: Place::Host,
         key,
@@ -149,13 +150,10 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     ops
 }
 
-/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there.
-pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, seen: &Seen) -> Vec<Op> {
-    // What limited the interface has outlived it, or went too.
-    let mut ops: Vec<Op> = match shaping::unlimit(endpoint) {
-        Some(unlimit) if seen.link(&shaping::send_queue(endpoint)).is_some() => vec![unlimit],
-        _ => Vec::new(),
-    };
+/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there. `queue` is whether what
+/// limited the interface has outlived it.
+pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, queue: bool) -> Vec<Op> {
+    let mut ops: Vec<Op> = shaping::unlimit(endpoint).filter(|_| queue).into_iter().collect();
     match (&network.bridge, &network.parent) {
         (Some(bridge), _) => ops.extend(plug(network, bridge, endpoint, namespace)),
         (None, Some(device)) => ops.extend(parent::plug(network, device, endpoint, namespace)),
@@ -181,7 +179,7 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
 }
 
 /// Gives the interface of an endpoint its addresses and routes, and sets it up.
-fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     let inside = Place::Namespace(namespace.clone());
     let mut ops: Vec<Op> = Vec::new();
     ops.extend(endpoint.settings.sysctls.iter().map(|(key, value)| Op::SetSysctl {
@@ -211,6 +209,14 @@ fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) 
 /// published of itself.
 pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
     !endpoint.ports.is_empty() && !network.settings.no_hairpin
+}
+
+/// How the port of `endpoint` is to be set up.
+pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
+    SeenPort {
+        hairpin: hairpin(network, endpoint),
+        isolated: network.settings.no_neighbours,
+    }
 }
 
 /// Unplugs `endpoint`, planned from its record alone. The interface goes with the container's namespace, which is not
@@ -399,20 +405,6 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
     astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
-}
-
-/// Loads the firewall anew, with the elements of all networks that are real and of all endpoints plugged into them.
-pub fn restore_firewall<'a>(
-    networks: impl IntoIterator<Item = &'a Network>,
-    endpoints: impl IntoIterator<Item = (&'a Network, &'a Endpoint)>,
-) -> Vec<Op> {
-    let mut elements: Vec<Element> = networks.into_iter().flat_map(network_elements).collect();
-    elements.extend(
-        endpoints
-            .into_iter()
-            .flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)),
-    );
-    vec![Op::RestoreFirewall(elements)]
 }
 
 #[cfg(test)]

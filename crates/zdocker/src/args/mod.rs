@@ -15,7 +15,7 @@ pub(crate) use container::{
 };
 pub(crate) use network::{
     ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, NetworkCommand, NetworkInspectArgs, PruneArgs,
-    RemoveArgs,
+    ReloadArgs, RemoveArgs,
 };
 pub(crate) use publish::{PortArgs, UpdateArgs};
 pub(crate) use spelling::normalise;

@@ -31,6 +31,20 @@ pub(crate) enum NetworkCommand {
     Prune(PruneArgs),
     /// Show what is in use of a network's addresses
     Ipam(IpamArgs),
+    /// Make bridges, firewall and containers' interfaces again what the records say, and print each step that this takes
+    Reload(ReloadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// All networks that are in use, instead of those that are named
+    #[arg(long, required_unless_present = "networks", conflicts_with = "networks")]
+    pub(crate) all: bool,
+    /// Print the steps, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[arg(value_name = "NETWORK")]
+    pub(crate) networks: Vec<String>,
 }
 
 #[derive(Debug, Args)]

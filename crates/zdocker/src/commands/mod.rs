@@ -58,6 +58,7 @@ fn network(global: &GlobalArgs, command: NetworkCommand) -> Result<ExitCode> {
         NetworkCommand::Rm(args) => network::rm(engine, &args),
         NetworkCommand::Prune(args) => network::prune(engine, &args),
         NetworkCommand::Ipam(args) => network::ipam(engine, &args),
+        NetworkCommand::Reload(args) => network::reload(engine, &args),
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 use zdocker_engine::networks::{NetworkFilter, NetworkView, PoolView, PruneFilter, SCOPE};
+use zdocker_engine::reload::Reloaded;
 use zdocker_engine::{Engine, EngineError};
 use zdocker_net::attach::choice::EndpointRequest;
 use zdocker_net::ipam::{self, BLOCK_ADDRESSES};
@@ -17,7 +18,7 @@ use zdocker_net::subnet::Family;
 use zdocker_net::usage::Usage;
 
 use super::{for_each, list};
-use crate::args::{ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, PruneArgs, RemoveArgs};
+use crate::args::{ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, PruneArgs, ReloadArgs, RemoveArgs};
 use crate::output::list::List;
 use crate::output::{self, inspect, say, table, time};
 
@@ -177,6 +178,21 @@ pub(super) fn prune(engine: &mut Engine, args: &PruneArgs) -> Result<ExitCode> {
         say(&name)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn reload(engine: &mut Engine, args: &ReloadArgs) -> Result<ExitCode> {
+    let names = (!args.all).then_some(&args.networks[..]);
+    let Reloaded { steps, errors } = engine.reload(names, args.dry_run)?;
+    print_plan(&steps)?;
+    let code = if errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+    for error in errors {
+        output::complain(&error.into());
+    }
+    Ok(code)
 }
 
 fn prune_consequence(filter: &[(String, String)]) -> String {

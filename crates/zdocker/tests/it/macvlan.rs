@@ -219,11 +219,27 @@ fn ports_cannot_be_published() {
         "macvlan",
     ]);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    let _b = host.run("b", "--net lan");
+    host.z("update --publish-add 8080:80 b").exits(1).says(&["b"]);
     // Beside a bridge network, that one publishes.
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     let (a, _a) = serving(&host, "a", "--net lan --network name=n -p 7070:7000");
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 7070)).server, "a");
     answers(&host.outside, ip(OUTSIDE_V4), a.v4(), "a");
+}
+
+#[test]
+fn what_is_sent_cannot_be_limited() {
+    let host = Host::new();
+    on_the_wire(&host, "");
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    for limit in ["--bandwidth-in 1M", "--bandwidth-out 1M"] {
+        host.z(&format!("run --net lan {limit} --rootfs / -- true"))
+            .exits(125)
+            .says(&["--bandwidth-in", "lan", "macvlan"]);
+    }
+    host.z("run --rm --net lan --network name=n,bandwidth-in=1M --rootfs / -- true")
+        .ok();
 }
 
 #[test]

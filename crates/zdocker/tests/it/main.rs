@@ -27,6 +27,7 @@ mod publish_forms;
 mod publish_update;
 mod reach;
 mod relay;
+mod reload;
 mod shaping;
 mod start;
 mod vlans;
