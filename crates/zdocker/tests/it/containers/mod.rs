@@ -4,6 +4,7 @@ mod exec;
 mod files;
 mod lifecycle;
 mod logs;
+mod names;
 mod process;
 mod terminal;
 

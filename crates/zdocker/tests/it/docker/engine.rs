@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{Host, NetNs, OUTSIDE_V4, Output, until};
 
 /// Debian's, whatever else of that name is installed.
-const PROGRAM: &str = "/usr/bin/docker";
+pub(super) const DOCKER: &str = "/usr/bin/docker";
 
 /// The word of a command line that stands for the files of a container.
 const IMAGE: &str = "IMAGE";
@@ -57,7 +57,7 @@ impl Engine {
         });
         let engine = Engine {
             _daemon: Some(daemon),
-            program: PROGRAM.into(),
+            program: DOCKER.into(),
             options: vec!["--host".to_owned(), socket],
             image: vec!["image".to_owned()],
             host,

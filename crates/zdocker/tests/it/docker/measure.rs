@@ -20,10 +20,12 @@ const PORT: u16 = 7000;
 const HIDDEN: u16 = 7002;
 /// The port that the host itself serves at.
 const HOST_PORT: u16 = 7100;
+/// How long an answer is waited for at first; who gets none asks again, as the machine may be busy.
+const IMPATIENCE: Duration = Duration::from_millis(500);
 /// More than the second that TCP waits before it sends a lost SYN again.
 const PATIENCE: Duration = Duration::from_millis(1300);
 /// Questions at a time.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 200;
 /// What stands for no answer.
 const SILENCE: &str = "-";
 /// What stands for a line that is there.
@@ -147,7 +149,8 @@ impl<'e> Running<'e> {
                     loop {
                         let next = questions.lock().unwrap().pop();
                         let Some((name, net, target)) = next else { return };
-                        let answer = try_reach(net, target.proto, target.address, PATIENCE);
+                        let ask = |patience| try_reach(net, target.proto, target.address, patience);
+                        let answer = ask(IMPATIENCE).or_else(|_| ask(PATIENCE));
                         let answer = answer.map_or(SILENCE.to_owned(), |a| format!("{} saw {}", a.server, a.source));
                         let key = format!("{stage}: {name} -> {}", target.name);
                         answers.lock().unwrap().insert(key, answer);
@@ -207,7 +210,7 @@ impl<'e> Running<'e> {
     /// Who is reached by which name.
     fn ask_names(&self, stage: &str, findings: &mut Findings) {
         let script = format!(
-            "for name in {}; do (echo \"$name=$(nc -w 1 $name {PORT} </dev/null 2>/dev/null)\") & done; wait",
+            "for name in {}; do (echo \"$name=$(nc -w 3 $name {PORT} </dev/null 2>/dev/null)\") & done; wait",
             NAMES.join(" ")
         );
         let findings = Mutex::new(findings);

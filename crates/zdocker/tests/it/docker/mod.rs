@@ -56,6 +56,7 @@ fn play(engine: &Engine) -> Findings {
 }
 
 /// Checks that they agree but for the listed differences, and that all of these are there.
+#[expect(clippy::print_stdout, reason = "shown with --nocapture, and when the test fails")]
 fn compare(docker: &Findings, zdocker: &Findings) {
     let listed: Vec<&Difference> = differences::all().collect();
     let mut seen = vec![0; listed.len()];
