@@ -169,7 +169,9 @@ fn nothing_of_it_stays_when_the_container_ends() {
     // One that is kept is gone from the network all the same.
     host.run("c", limits);
     host.z("stop -t 0 c").ok();
-    until("its interface is gone, which nobody waits for", || buckets(&host).is_empty());
+    until("its interface is gone, which nobody waits for", || {
+        buckets(&host).is_empty()
+    });
     host.z("rm c").ok();
     before.assert_same(&host);
 }
