@@ -99,6 +99,8 @@ pub enum EngineError {
     NoWayIn(String),
     #[error("container {name:?} is being created or taken down by process {pid}; try again when it is done")]
     BusyContainer { name: String, pid: i32 },
+    #[error("another command has just changed what container {0:?} is to be; try again")]
+    ChangedMeanwhile(String),
     #[error("container {container:?} is not on network {network:?}")]
     NotConnected { container: String, network: String },
     #[error(

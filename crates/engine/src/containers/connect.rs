@@ -4,10 +4,11 @@
 //! down under the same lock. The endpoint that comes or goes is recorded as such all the while, so what a command leaves
 //! half done when it is killed is taken away by a later one ([`Engine::settle_endpoints`]).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use nix::fcntl::{Flock, FlockArg};
-use zdocker_host::store::{ContainerRecord, ContainerState, Records, State};
+use zdocker_host::store::{ContainerRecord, ContainerState, EndpointRecord, Records, State};
 use zdocker_net::attach::choice::{EndpointRequest, NetworkChoice};
 use zdocker_net::attach::{self, AttachError, Role};
 use zdocker_net::firewall::endpoint_elements;
@@ -83,12 +84,16 @@ impl Engine {
         network: &str,
         endpoint: &EndpointRequest,
     ) -> Result<Vec<Op>, EngineError> {
-        let _lock = self.lock_network_of(&record.id)?;
+        let lock = self.lock_network_of(&record.id)?;
+        self.settle_endpoints_of(&record.id, &lock)?;
         let record = self.still_running(&record.id)?;
         let mut spec = connectable(&record)?;
         let network = self.placed_network(network, MakeReal::Do, &mut Vec::new())?;
         let (recording, boot) = (self.recording(&record.id), self.boot.clone());
-        let joining = self.record(|records| join(records, &spec, &network, endpoint, recording.with(&boot)))?;
+        // Nothing is settled from here on: it would wait for the lock that we hold.
+        let joining = self
+            .store
+            .write(|records| join(records, &spec, &network, endpoint, recording.with(&boot)))?;
         let plan = self.connect_plan(&record.id, &joining);
         let connected = self.apply(&plan).and_then(|()| {
             self.greet(&spec, &joining.new.1)?;
@@ -172,7 +177,10 @@ impl Engine {
         text: &str,
         dry_run: bool,
     ) -> Result<Vec<Op>, EngineError> {
-        let _lock = self.lock_network_of(&record.id)?;
+        let lock = self.lock_network_of(&record.id)?;
+        if !dry_run {
+            self.settle_endpoints_of(&record.id, &lock)?;
+        }
         let record = self.still_running(&record.id)?;
         let network = self.find_network(text)?.network;
         let plugged = self.store.read(|records| plugged(records, &record.id))?;
@@ -220,6 +228,9 @@ impl Engine {
             // Somebody may have started or removed it since we looked, or changed it as we do.
             Some(now) if now.state == ContainerState::Exited && now.spec == record.spec => {
                 Ok(records.set_container_spec(&record.id, &text)?)
+            }
+            Some(now) if now.state == ContainerState::Exited => {
+                Err(EngineError::ChangedMeanwhile(record.name.to_string()))
             }
             Some(now) => Err(busy(&now)),
             None => Err(EngineError::NoSuchContainer(record.name.to_string())),
@@ -304,12 +315,11 @@ impl Engine {
 
     /// Takes away endpoints that a dead process was connecting or disconnecting.
     pub(crate) fn settle_endpoints(&mut self) -> Result<(), EngineError> {
-        for half_done in self.store.read(|records| records.half_done_endpoints())? {
-            let container = half_done.endpoint.container;
-            if half_done.owner.as_ref().is_some_and(is_alive) {
-                continue;
-            }
-            if let Err(error) = self.settle_endpoint(&container, &half_done.endpoint.id) {
+        let half_done = self.store.read(|records| records.half_done_endpoints())?;
+        let abandoned = half_done.iter().filter(|record| is_abandoned(record));
+        let containers: BTreeSet<&Id> = abandoned.map(|record| &record.endpoint.container).collect();
+        for container in containers {
+            if let Err(error) = self.lock_and_settle_endpoints_of(container) {
                 let short = container.short();
                 self.journal.warn(&format!(
                     "an endpoint of container {short} cannot be cleaned up: {error}"
@@ -319,25 +329,38 @@ impl Engine {
         Ok(())
     }
 
-    fn settle_endpoint(&mut self, container: &Id, endpoint: &Id) -> Result<(), EngineError> {
-        let Some(record) = self.store.read(|records| records.container(container))? else {
+    fn lock_and_settle_endpoints_of(&mut self, container: &Id) -> Result<(), EngineError> {
+        let record = self.store.read(|records| records.container(container))?;
+        // Those of a container that does not run are for whoever settles the container.
+        if record.is_none_or(|record| record.state != ContainerState::Running) {
+            return Ok(());
+        }
+        let lock = self.lock_network_of(container)?;
+        self.settle_endpoints_of(container, &lock)
+    }
+
+    /// The same for one container, by who holds the lock on its network. Whoever had it before is dead, or as good as dead:
+    /// the kernel lets go of a lock a moment before its holder has ended.
+    fn settle_endpoints_of(&mut self, container: &Id, _lock: &Flock<File>) -> Result<(), EngineError> {
+        let (record, endpoints) = self.store.read(|records| {
+            let endpoints = records.endpoints_of_container(container)?;
+            Ok::<_, EngineError>((records.container(container)?, endpoints))
+        })?;
+        let Some(record) = record.filter(|record| record.state == ContainerState::Running) else {
             return Ok(());
         };
-        // Those of a container that does not run are for whoever settles the container.
-        if record.state != ContainerState::Running {
-            return Ok(());
+        // Those of the container's owner are of one who has claimed it, and waits for the lock.
+        let abandoned = endpoints
+            .into_iter()
+            .filter(|endpoint| endpoint.state != State::Ready && endpoint.owner != record.owner)
+            .map(|endpoint| endpoint.endpoint.id);
+        for endpoint in abandoned {
+            let plugged = self.store.read(|records| plugged(records, container))?;
+            if let Some(gone) = plugged.into_iter().find(|(_, other)| other.id == endpoint) {
+                self.take_endpoint_away(&record, &gone, Depth::Thorough)?;
+            }
         }
-        let _lock = self.lock_network_of(container)?;
-        let (half_done, plugged) = self.store.read(|records| {
-            let of_container = records.endpoints_of_container(container)?;
-            let same = of_container.into_iter().find(|record| record.endpoint.id == *endpoint);
-            Ok::<_, EngineError>((same, plugged(records, container)?))
-        })?;
-        let still = half_done.is_some_and(|r| r.state != State::Ready && !r.owner.as_ref().is_some_and(is_alive));
-        match plugged.into_iter().find(|(_, other)| other.id == *endpoint) {
-            Some(gone) if still => self.take_endpoint_away(&record, &gone, Depth::Thorough).map(drop),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Makes this process the only one that changes the network of a container that runs. Others wait, and are woken as
@@ -379,9 +402,11 @@ impl Engine {
             .ok_or_else(|| EngineError::NoSuchContainer(id.short().to_owned()))
     }
 
+    /// The container, whose network stays until the lock on it is let go of, unless it has ended: its record may say later
+    /// than its network is taken down that it runs no more.
     fn still_running(&mut self, id: &Id) -> Result<ContainerRecord, EngineError> {
         let record = self.still_recorded(id)?;
-        if record.state == ContainerState::Running {
+        if record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive) {
             Ok(record)
         } else {
             Err(EngineError::NotRunning(record.name.to_string()))
@@ -426,6 +451,11 @@ fn connectable(record: &ContainerRecord) -> Result<ContainerSpec, EngineError> {
             container: record.name.to_string(),
         }),
     }
+}
+
+/// Whether a process was plugging an endpoint in or out and is dead.
+fn is_abandoned(record: &EndpointRecord) -> bool {
+    record.state != State::Ready && !record.owner.as_ref().is_some_and(is_alive)
 }
 
 fn not_connected(record: &ContainerRecord, network: &Network) -> EngineError {

@@ -91,7 +91,7 @@ impl Engine {
         let placement = self.place(&mut spec, &[], MakeReal::Do)?;
         spec.namespace = placement.namespace.clone();
         let (owner, boot) = (self.me, self.boot.clone());
-        let (id, name) = (record.id, record.name);
+        let (id, name, before) = (record.id, record.name, record.spec);
         let default_address = self.config.ip;
         let again = Specified {
             id,
@@ -99,7 +99,7 @@ impl Engine {
             spec,
             default_address,
         };
-        let recorded = self.record(|records| record_again(records, &again, &placement, (owner, &boot)))?;
+        let recorded = self.record(|records| record_again(records, (&before, &again), &placement, (owner, &boot)))?;
         self.launch_recorded(&recorded, &placement, launch).map(Some)
     }
 
@@ -234,16 +234,19 @@ fn record_new(
     record_endpoints(records, new, placement, (owner, boot))
 }
 
-/// Records that a container that is recorded is about to be started.
+/// Records that a container that is recorded, as `before` says, is about to be started.
 fn record_again(
     records: &Records,
-    again: &Specified,
+    (before, again): (&str, &Specified),
     placement: &Placement,
     (owner, boot): (ProcessId, &str),
 ) -> Result<Recorded, EngineError> {
     let (text, joins) = (again.spec.to_record()?, joined(records, &again.spec)?);
-    if !records.restart_container(&again.id, &text, joins, owner, boot)? {
+    if !records.restart_container(&again.id, (before, &text), joins, owner, boot)? {
         return Err(match records.container(&again.id)? {
+            Some(record) if record.state == ContainerState::Exited => {
+                EngineError::ChangedMeanwhile(again.name.to_string())
+            }
             Some(record) => busy(&record),
             None => EngineError::NoSuchContainer(again.name.to_string()),
         });

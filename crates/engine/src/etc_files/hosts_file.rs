@@ -1,5 +1,6 @@
 //! A container's `/etc/hosts` on the host's side. The container has the file itself mounted, so it is changed in place and
-//! never replaced; a lock on it keeps commands apart that change it at the same time.
+//! never replaced; a lock on its directory, which no container sees, keeps commands apart that change it at the same time.
+//! A lock on the file itself could be held by the container for as long as it likes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -38,10 +39,15 @@ impl HostsLine {
     }
 }
 
-/// The file, open and locked.
+/// The longest file that is changed, in bytes. The container may make it as long as it likes, and no command is to hold that
+/// much.
+const LENGTH_MAX: u64 = 4 * 1024 * 1024;
+
+/// The file, open, and nobody else at it.
 #[derive(Debug)]
 pub struct HostsFile {
-    file: Flock<File>,
+    file: File,
+    _lock: Flock<File>,
 }
 
 impl HostsFile {
@@ -50,6 +56,7 @@ impl HostsFile {
     /// # Errors
     /// As open(2), flock(2) and chmod(2).
     pub fn create(path: &Path) -> io::Result<Self> {
+        let lock = lock(path)?;
         let file = File::options()
             .read(true)
             .write(true)
@@ -57,7 +64,7 @@ impl HostsFile {
             .truncate(false)
             .open(path)?;
         readable_by_all(path)?;
-        Self::lock(file)
+        Ok(HostsFile { file, _lock: lock })
     }
 
     /// Opens the file; `None` if it is not there.
@@ -65,24 +72,27 @@ impl HostsFile {
     /// # Errors
     /// As open(2) and flock(2).
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
-        match File::options().read(true).write(true).open(path) {
-            Ok(file) => Self::lock(file).map(Some),
+        let open = || {
+            let lock = lock(path)?;
+            let file = File::options().read(true).write(true).open(path)?;
+            Ok::<_, io::Error>(HostsFile { file, _lock: lock })
+        };
+        match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            opened => opened.map(Some),
         }
     }
 
-    fn lock(file: File) -> io::Result<Self> {
-        let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
-        Ok(HostsFile { file })
-    }
-
-    fn text(&mut self) -> io::Result<String> {
+    /// What is in the file; `None` if it is too long for a list of names.
+    fn text(&mut self) -> io::Result<Option<String>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.read_to_end(&mut bytes)?;
+        (&self.file).take(LENGTH_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LENGTH_MAX {
+            return Ok(None);
+        }
         // What the container itself wrote there need not be text.
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Gives the file this content.
@@ -95,12 +105,12 @@ impl HostsFile {
         self.file.set_len(text.len() as u64)
     }
 
-    /// Adds those of the lines that are not there.
+    /// Adds those of the lines that are not there. A file that its container has made too long is left alone.
     ///
     /// # Errors
     /// As read(2) and write(2).
     pub fn add(&mut self, lines: &[HostsLine]) -> io::Result<()> {
-        let text = self.text()?;
+        let Some(text) = self.text()? else { return Ok(()) };
         let is_new = |line: &&HostsLine| !text.lines().any(|there| there == line.text.trim_end());
         let mut added: String = lines.iter().filter(is_new).map(|line| line.text.as_str()).collect();
         if added.is_empty() {
@@ -113,17 +123,23 @@ impl HostsFile {
         self.file.write_all(added.as_bytes())
     }
 
-    /// Takes the lines of these addresses out.
+    /// Takes the lines of these addresses out. A file that its container has made too long is left alone.
     ///
     /// # Errors
     /// As read(2) and write(2).
     pub fn remove(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let text = self.text()?;
+        let Some(text) = self.text()? else { return Ok(()) };
         let starts: Vec<String> = addresses.iter().map(|address| format!("{address}\t")).collect();
         let stays = |line: &&str| !starts.iter().any(|start| line.starts_with(start));
         let left: String = text.split_inclusive('\n').filter(stays).collect();
         if left == text { Ok(()) } else { self.set(&left) }
     }
+}
+
+/// Waits until nobody else is at the file.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let directory = File::open(path.parent().unwrap_or(path))?;
+    Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))
 }
 
 #[cfg(test)]
@@ -167,5 +183,20 @@ mod tests {
         HostsFile::open(&path).unwrap().unwrap().set("short\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "short\n");
         assert_eq!(std::fs::metadata(&path).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn a_file_that_is_made_too_long_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts");
+        let mut file = HostsFile::create(&path).unwrap();
+        // All but nothing on the disk, and far more than there is memory.
+        let length = 1 << 42;
+        file.file.set_len(length).unwrap();
+        file.add(&[line("10.0.0.2", &["a"])]).unwrap();
+        file.remove(&["10.0.0.2".parse().unwrap()]).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+        file.set("a\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\n");
     }
 }

@@ -222,15 +222,15 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// Records that `owner` is about to start a container again, in the boot `boot`, as `spec` says. `false` if somebody
-    /// else is at it, or it runs.
+    /// Records that `owner` is about to start a container again, in the boot `boot`, as `spec` says, which was made of
+    /// `before`. `false` if somebody else is at it or has changed what it is to be, or it runs.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn restart_container(
         &self,
         id: &Id,
-        spec: &str,
+        (before, spec): (&str, &str),
         joins: Option<&Id>,
         owner: ProcessId,
         boot: &str,
@@ -239,8 +239,8 @@ impl Records<'_> {
         let changed = self.transaction.execute(
             "UPDATE containers SET state = 'creating', kept = 1, spec = ?2, joins = ?3, owner_pid = ?4, owner_start = ?5,
                                    boot = ?6
-             WHERE id = ?1 AND state = 'exited'",
-            params![id.as_str(), spec, joins.map(Id::as_str), pid, start, boot],
+             WHERE id = ?1 AND state = 'exited' AND spec = ?7",
+            params![id.as_str(), spec, joins.map(Id::as_str), pid, start, boot, before],
         )?;
         Ok(changed == 1)
     }

@@ -290,6 +290,11 @@ fn containers_come_go_and_keep_their_names_to_themselves() {
             (ended.state, ended.exit_status, ended.process),
             (ContainerState::Exited, Some(3), None)
         );
+        // Nor does one that knows it as it was before somebody changed what it is to be.
+        store.write(|r| r.set_container_spec(&id, "{1}")).unwrap();
+        let mut again = |before| store.write(|r| r.restart_container(&id, (before, "{2}"), None, OWNER, "boot"));
+        assert!(!again("{}").unwrap());
+        assert!(again("{1}").unwrap());
         store.write(|r| r.delete_container(&id)).unwrap();
         assert!(store.read(|r| r.containers()).unwrap().is_empty());
     });

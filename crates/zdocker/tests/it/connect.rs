@@ -1,6 +1,6 @@
 //! `network connect` and `disconnect`, and containers on several networks.
 
-use std::fs;
+use std::fs::{self, File};
 
 use crate::harness::{Container, HOST_V4, Host, NetNs, Proto, Server, Snapshot, does_not_reach, ip, reaches};
 
@@ -132,6 +132,27 @@ fn what_a_container_adds_to_its_names_stays() {
         "{}",
         hosts_of(&host, "a")
     );
+}
+
+#[test]
+fn what_a_container_does_to_its_names_keeps_nobody_waiting() {
+    let host = Host::new();
+    two_networks(&host);
+    let a = host.run("a", "--net n1");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/{}/root/etc/hosts", a.pid))
+        .unwrap();
+    // As a process of the container can.
+    file.lock().unwrap();
+    let b = host.run("b", "--net n1");
+    assert!(hosts_of(&host, "a").contains(&format!("{}\tb ", b.v4())));
+    host.z("network connect n2 a").ok();
+    file.set_len(1 << 42).unwrap();
+    host.z("network disconnect n2 a").ok();
+    host.z("rm -f b").ok();
+    host.run("c", "--net n1");
 }
 
 #[test]

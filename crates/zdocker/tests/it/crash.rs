@@ -1,13 +1,13 @@
 //! Commands that are killed at each step, and what the next command makes of it.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at_each};
-use crate::harness::{HOST_V4, Host, Proto, Server, Snapshot, ip, reaches, until};
+use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, until};
 
 #[test]
 fn network_create_killed_is_tidied_by_the_next_command() {
@@ -92,6 +92,59 @@ fn connect_killed_is_tidied_by_repair() {
     killed_at_each(&host, (KERNEL, 2), connected, "network disconnect m a", tidy);
     killed_at_each(&host, (RECORDS, 4), connected, "network disconnect m a", tidy);
     drop((servers, b));
+}
+
+#[test]
+fn connect_that_waits_for_one_that_is_killed_tidies_up_after_it() {
+    let host = Host::new();
+    if !has_strace(&host) {
+        return;
+    }
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    host.z("network create --subnet 10.2.0.0/24 m").ok();
+    host.run("a", "--net n");
+    host.run("b", "--net m --ip 10.2.0.9");
+    let before = Snapshot::take(&host);
+    for (address, status) in [("10.2.0.8", 0), ("10.2.0.9", 1)] {
+        // Stopped in the container's namespace: its endpoint is recorded by then.
+        let (mut strace, stopped) = stopped_at(&host, "setns", "network connect m a");
+        let connect = format!("network connect --ip {address} m a");
+        let words: Vec<&str> = connect.split_whitespace().collect();
+        let second = host.spawn(&mut host.zdocker_command(&words)).unwrap();
+        until("the second command waits for the first", || {
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            let waits = format!(" {} ", second.id());
+            locks.lines().any(|line| line.contains("->") && line.contains(&waits))
+        });
+        kill(stopped, Signal::SIGKILL).unwrap();
+        strace.wait().unwrap();
+        let ended = Output::collect(connect, second, "");
+        assert_eq!(ended.status, status, "{ended:?}");
+        if status == 0 {
+            host.z("network disconnect m a").ok();
+        } else {
+            assert!(ended.stderr.contains("10.2.0.9 is in use"), "{ended:?}");
+        }
+        before.assert_same(&host);
+    }
+}
+
+/// Starts `zdocker ARGS` and stops it at its first system call of those in `calls`. Gives its tracer, and itself.
+fn stopped_at(host: &Host, calls: &str, args: &str) -> (Child, Pid) {
+    let inject = format!("inject={calls}:signal=STOP:when=1");
+    let trace = format!("trace={calls}");
+    let mut words = vec!["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    words.push(env!("CARGO_BIN_EXE_zdocker"));
+    words.extend(args.split_whitespace());
+    let tracer = host.spawn(&mut host.command("strace", &words)).unwrap();
+    let mut still = 0;
+    until("the command is stopped", || {
+        // Between two system calls it is seen stopped for a moment, too.
+        still = if is_stopped(tracer.id()) { still + 1 } else { 0 };
+        still > 20
+    });
+    let stopped = children(tracer.id()).next().unwrap();
+    (tracer, Pid::from_raw(stopped.parse().unwrap()))
 }
 
 #[test]
@@ -189,13 +242,22 @@ fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
 
 /// Whether a process that `tracer` started is stopped.
 fn is_stopped(tracer: u32) -> bool {
-    let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
-    children.split_whitespace().any(|child| {
+    children(tracer).any(|child| {
         let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
         status
             .lines()
             .any(|line| line.starts_with("State:\tT") || line.starts_with("State:\tt"))
     })
+}
+
+/// The processes that `parent` has started.
+fn children(parent: u32) -> impl Iterator<Item = String> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    children
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// Kills everything at each step of a command: the next command of the same kind finds its name, address and port free.
