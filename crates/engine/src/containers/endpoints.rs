@@ -254,7 +254,6 @@ mod tests {
                 boot: "boot",
                 default_address: None,
                 now: 0,
-                default_address: None,
             };
             record_endpoint(records, &network, &wish, &[], recording)
         };
