@@ -32,6 +32,10 @@ pub(crate) const TOOLS: &[Package] = &[
 /// What the tests use beyond [`TOOLS`].
 pub(crate) const TEST: &[Package] = &[
     ("conntrack", "shows the flows that the kernel remembers"),
+    (
+        "docker.io",
+        "does the same scenario as zdocker, in namespaces of the test (its service is not started)",
+    ),
     ("jq", "picks values out of JSON output"),
     ("runc", "an outside OCI runtime, for `--runtime runc`"),
     ("strace", "counts system calls and makes chosen ones fail"),

@@ -124,6 +124,8 @@ pub enum EngineError {
         "invalid host name {0:?}: use at most 63 letters, digits, hyphens and dots, no part beginning or ending with a hyphen"
     )]
     BadHostname(String),
+    #[error("invalid search domain or resolver option {0:?}: it must be one word, for example example.org or ndots:2")]
+    BadResolver(String),
     #[error("{what} cannot be combined with --net {mode}")]
     NotWithMode { what: &'static str, mode: String },
     #[error("cannot {action} {path}: {source}")]

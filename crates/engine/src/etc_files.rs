@@ -11,6 +11,7 @@ use std::path::Path;
 
 pub use self::hosts_file::{HostsFile, HostsLine};
 use crate::containers::paths::ContainerPaths;
+use crate::containers::spec::ResolverSettings;
 use crate::private;
 
 /// The names of the files, below `/etc` in the container and as given to [`ContainerPaths::etc_file`].
@@ -42,8 +43,8 @@ pub fn hosts(lines: impl Iterator<Item = HostsLine>) -> String {
 }
 
 /// The content of `/etc/resolv.conf`: the name servers `dns` when given, else the host's without those that only work
-/// on the host; search domains and options are the host's. See resolv.conf(5).
-pub fn resolv_conf(dns: &[IpAddr], host: &str) -> String {
+/// on the host; search domains and options are those of `settings` when given, else the host's. See resolv.conf(5).
+pub fn resolv_conf(dns: &[IpAddr], settings: &ResolverSettings, host: &str) -> String {
     let mut text = String::new();
     let mut servers: Vec<String> = dns.iter().map(ToString::to_string).collect();
     for line in host.lines().map(str::trim) {
@@ -51,6 +52,8 @@ pub fn resolv_conf(dns: &[IpAddr], host: &str) -> String {
             ["nameserver", server, ..] if dns.is_empty() && !is_local(server) => {
                 servers.push(server.to_owned());
             }
+            ["search" | "domain", ..] if !settings.search.is_empty() => {}
+            ["options", ..] if !settings.options.is_empty() => {}
             ["search" | "domain" | "options" | "sortlist", _, ..] => {
                 text.push_str(line);
                 text.push('\n');
@@ -58,6 +61,13 @@ pub fn resolv_conf(dns: &[IpAddr], host: &str) -> String {
             _ => {}
         }
     }
+    let given = |name: &str, words: &[String]| match words {
+        [] => String::new(),
+        [dot] if dot == "." => String::new(),
+        words => format!("{name} {}\n", words.join(" ")),
+    };
+    text.push_str(&given("search", &settings.search));
+    text.push_str(&given("options", &settings.options));
     if servers.is_empty() {
         servers = PUBLIC_SERVERS.map(str::to_owned).to_vec();
     }
@@ -124,6 +134,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn search_domains_and_options_are_in_place_of_the_hosts() {
+        let host = "search a b\noptions ndots:1\nnameserver 10.0.0.1\n";
+        let check = |search: &[&str], options: &[&str], expected: &str| {
+            let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+            let settings = ResolverSettings {
+                search: words(search),
+                options: words(options),
+            };
+            assert_eq!(resolv_conf(&[], &settings, host), expected);
+        };
+        check(&["x", "y"], &[], "options ndots:1\nsearch x y\nnameserver 10.0.0.1\n");
+        check(
+            &["."],
+            &["ndots:2", "edns0"],
+            "options ndots:2 edns0\nnameserver 10.0.0.1\n",
+        );
+    }
+
+    #[test]
     fn every_address_is_listed_with_every_name() {
         let addresses: [IpAddr; 2] = ["192.168.1.2".parse().unwrap(), "fd00::2".parse().unwrap()];
         let lines = addresses.map(|address| HostsLine::new(address, ["web", "0123456789ab"]));
@@ -137,13 +166,16 @@ mod tests {
         let host = "# comment\nsearch example.org corp\nnameserver 127.0.0.1\nnameserver\t10.0.0.1 \nnameserver ::1\n\
                     nameserver fe80::1%eth0\noptions ndots:2\nnameserver 2001:db8::1\n";
         let expected = "search example.org corp\noptions ndots:2\nnameserver 10.0.0.1\nnameserver 2001:db8::1\n";
-        assert_eq!(resolv_conf(&[], host), expected);
+        assert_eq!(resolv_conf(&[], &ResolverSettings::default(), host), expected);
     }
 
     #[test]
     fn a_host_without_usable_servers_leaves_the_public_ones() {
         for host in ["", "nameserver 127.0.0.53\n", "nameserver 0.0.0.0\n"] {
-            assert_eq!(resolv_conf(&[], host), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+            assert_eq!(
+                resolv_conf(&[], &ResolverSettings::default(), host),
+                "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+            );
         }
     }
 
@@ -151,7 +183,7 @@ mod tests {
     fn given_servers_replace_the_hosts_and_may_be_local() {
         let dns = ["127.0.0.1".parse().unwrap()];
         assert_eq!(
-            resolv_conf(&dns, "search a\nnameserver 10.0.0.1\n"),
+            resolv_conf(&dns, &ResolverSettings::default(), "search a\nnameserver 10.0.0.1\n"),
             "search a\nnameserver 127.0.0.1\n"
         );
     }

@@ -321,7 +321,8 @@ impl<'a> Execution<'a> {
             }
             Op::DeleteInside { namespace, link } => {
                 let place = Place::Namespace(namespace.clone());
-                self.inside(namespace).map_err(failed)?.links.remove(link);
+                // It may be known by its other name.
+                self.inside(namespace).map_err(failed)?.links.clear();
                 self.request(step, &Lane::Route(place), |r| link::delete(r, link))
             }
             Op::DeleteNamespace { path } => {
@@ -404,7 +405,10 @@ impl<'a> Execution<'a> {
             Some(refusal) => {
                 let step = owners[refusal.position.min(owners.len() - 1)];
                 let reason = match kind(&self.ops[step]) {
-                    Some(kind) if refusal.errno == Errno::EOPNOTSUPP => StepError::NoKind(kind),
+                    // What follows in the namespace is about an interface that was made.
+                    Some(kind) if refusal.errno == Errno::EOPNOTSUPP && lane == Lane::Route(Place::Host) => {
+                        StepError::NoKind(kind)
+                    }
                     _ => NetlinkError::Refused(refusal).into(),
                 };
                 Err(Failure { step, reason })

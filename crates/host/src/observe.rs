@@ -50,6 +50,7 @@ impl Kernel {
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
+            addresses: addresses.iter().map(|address| address.own.address).collect(),
             ports: ports.collect(),
             egress_mtu: egress(&routes)
                 .and_then(|index| names.get(&index))

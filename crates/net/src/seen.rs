@@ -1,5 +1,7 @@
 //! What was observed of the host before a plan is made.
 
+use std::net::IpAddr;
+
 use crate::names::{InterfaceName, MacAddress};
 use crate::subnet::Subnet;
 
@@ -23,6 +25,8 @@ pub struct Seen {
     pub ports: Vec<(InterfaceName, InterfaceName)>,
     /// The subnets that the host has an address in, with the interface that bears it.
     pub connected: Vec<(InterfaceName, Subnet)>,
+    /// Every address of the host.
+    pub addresses: Vec<IpAddr>,
     /// The destination of every route of every table, default routes left out.
     pub routes: Vec<Subnet>,
     /// The MTU in bytes of the interface that the default route leaves by.

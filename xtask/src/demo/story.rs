@@ -58,6 +58,8 @@ pub(super) fn run(folder: &Path, binary: &Path) -> Result<()> {
     reach(&stage)?;
     neighbour(&stage, &address)?;
     isolation(&stage, &address)?;
+    change(&stage)?;
+    mend(&stage)?;
     look_around(&stage)?;
     remove(&stage)?;
     nothing_left(&before)
@@ -189,6 +191,98 @@ fn isolation(stage: &Stage, address: &str) -> Result<()> {
         "... and from nowhere else.",
         Place::Outside,
         &["busybox", "nc", "-w", "1", "203.0.113.2", "8081"],
+    )
+}
+
+/// Changes what a running container has.
+fn change(stage: &Stage) -> Result<()> {
+    heading("Changing a container while it runs");
+    stage.zdocker(
+        "The web server joins the other network, where it is to be known as `shop` as well. First the plan.",
+        &[
+            "network",
+            "connect",
+            "--dry-run",
+            "--alias",
+            "shop",
+            "--ip",
+            "192.168.2.80",
+            "other",
+            "web",
+        ],
+    )?;
+    stage.zdocker(
+        "And for real.",
+        &[
+            "network",
+            "connect",
+            "--alias",
+            "shop",
+            "--ip",
+            "192.168.2.80",
+            "other",
+            "web",
+        ],
+    )?;
+    let shop = fetch("shop");
+    let run = &["run", "--rm", "--net", "other", "--rootfs", "/", "--"];
+    stage.zdocker(
+        "Its new neighbours reach it by that name.",
+        &with(run, &shop.each_ref().map(String::as_str)),
+    )?;
+    stage.zdocker(
+        "It gets one more published port, and goes on meanwhile.",
+        &["update", "--publish-add", "8090:80", "web"],
+    )?;
+    let [loopback, outside] = ["[::1]:8090", "203.0.113.2:8090"].map(fetch);
+    stage.expect(
+        "From this host, by the IPv6 loopback address:",
+        Place::Host,
+        &loopback.each_ref().map(String::as_str),
+        WORDS,
+    )?;
+    stage.expect(
+        "From the outside machine:",
+        Place::Outside,
+        &outside.each_ref().map(String::as_str),
+        WORDS,
+    )?;
+    stage.zdocker(
+        "What it has now, by a template of Docker's kind:",
+        &[
+            "inspect",
+            "--format",
+            "{{range $name, $n := .NetworkSettings.Networks}}{{$name}} {{$n.IPAddress}} {{$n.Aliases}}{{println}}{{end}}",
+            "web",
+        ],
+    )?;
+    stage.zdocker(
+        "It leaves the other network.",
+        &["network", "disconnect", "other", "web"],
+    )?;
+    Ok(())
+}
+
+/// Has somebody else damage the network, and mends it.
+fn mend(stage: &Stage) -> Result<()> {
+    heading("Somebody damages the network");
+    sandbox::ip("link set mynet down")?;
+    sandbox::ip("address flush dev mynet")?;
+    println!("The bridge was set down and has lost its address.");
+    let plan = stage.zdocker(
+        "What is different from the records, and the steps that mend it:",
+        &["network", "reload", "--all", "--dry-run"],
+    )?;
+    if !plan.contains("ip link set mynet up") {
+        bail!("the bridge that is down is not noticed");
+    }
+    stage.zdocker("And for real: traffic goes on.", &["network", "reload", "--all"])?;
+    let page = fetch("203.0.113.2:8080");
+    stage.expect(
+        "From the outside machine:",
+        Place::Outside,
+        &page.each_ref().map(String::as_str),
+        WORDS,
     )
 }
 

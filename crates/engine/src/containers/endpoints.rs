@@ -64,7 +64,9 @@ impl Engine {
                 ..single.endpoint.clone()
             };
             attach::needs_bridge(&request, &spec.ports, &single.network)?;
-            return self.place_beside(target);
+            let (placement, hostname) = self.place_beside(target)?;
+            spec.hostname = hostname;
+            return Ok(placement);
         }
         let (mut networks, mut unreal) = (Vec::new(), Vec::new());
         for choice in &mut spec.networks {
@@ -135,18 +137,20 @@ impl Engine {
         })
     }
 
-    fn place_beside(&mut self, target: &str) -> Result<Placement, EngineError> {
+    /// With the host name that is shared, too.
+    fn place_beside(&mut self, target: &str) -> Result<(Placement, String), EngineError> {
         let (record, spec) = self.running_container(target)?;
         let namespace = match spec.namespace {
             // Its namespace is itself somebody else's.
             NamespaceChoice::Host | NamespaceChoice::Container(_) => spec.namespace,
             NamespaceChoice::Own => NamespaceChoice::Container(record.id),
         };
-        Ok(Placement {
+        let placement = Placement {
             namespace,
             endpoints: Vec::new(),
             unreal: Vec::new(),
-        })
+        };
+        Ok((placement, spec.hostname))
     }
 }
 
@@ -250,6 +254,7 @@ mod tests {
                 boot: "boot",
                 default_address: None,
                 now: 0,
+                default_address: None,
             };
             record_endpoint(records, &network, &wish, &[], recording)
         };

@@ -9,7 +9,7 @@ use zdocker_host::store::Records;
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 
-use super::spec::{ContainerSpec, NamespaceChoice};
+use super::spec::ContainerSpec;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::etc_files::{self, HostsFile, HostsLine};
@@ -29,18 +29,15 @@ impl Engine {
             .iter()
             .map(|extra| HostsLine::new(extra.address, [extra.name.as_str()]))
             .collect();
-        let own = self.store.read(|records| {
-            let own = match &spec.namespace {
-                NamespaceChoice::Container(other) => endpoints_of(records, other)?,
-                _ => endpoints.iter().map(|(_, endpoint)| endpoint.clone()).collect(),
-            };
-            for endpoint in &own {
+        self.store.read(|records| {
+            for (_, endpoint) in endpoints {
                 lines.extend(neighbours(records, &endpoint.network, &endpoint.container)?);
             }
-            Ok::<_, EngineError>(own)
+            Ok::<_, EngineError>(())
         })?;
-        let names = [spec.hostname.as_str(), spec.name.as_str()];
-        let own = own.iter().flat_map(|endpoint| own_lines(endpoint, &names));
+        let full = spec.full_hostname();
+        let names = own_names(spec, full.as_deref());
+        let own = endpoints.iter().flat_map(|(_, endpoint)| own_lines(endpoint, &names));
         hosts.set(&etc_files::hosts(own.chain(lines))).map_err(failed(file))?;
         drop(hosts);
         self.announce(&spec.name, endpoints)
@@ -72,7 +69,8 @@ impl Engine {
         let met = self
             .store
             .read(|records| neighbours(records, &endpoint.network, &endpoint.container))?;
-        let mut lines: Vec<HostsLine> = own_lines(endpoint, &[&spec.hostname, &spec.name]).collect();
+        let full = spec.full_hostname();
+        let mut lines: Vec<HostsLine> = own_lines(endpoint, &own_names(spec, full.as_deref())).collect();
         lines.extend(met);
         self.edited(&spec.id, file.add(&lines))
     }
@@ -128,11 +126,6 @@ fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Vec<Hos
     Ok(met)
 }
 
-fn endpoints_of(records: &Records, container: &Id) -> Result<Vec<Endpoint>, EngineError> {
-    let endpoints = records.endpoints_of_container(container)?.into_iter();
-    Ok(endpoints.map(|record| record.endpoint).collect())
-}
-
 /// How neighbours know an endpoint: its container's name, its aliases, and the start of its container's identifier.
 fn lines(endpoint: &Endpoint, name: &str) -> Vec<HostsLine> {
     let names = std::iter::once(name)
@@ -142,6 +135,12 @@ fn lines(endpoint: &Endpoint, name: &str) -> Vec<HostsLine> {
         .into_iter()
         .map(|address| HostsLine::new(address, names.clone()))
         .collect()
+}
+
+/// What a container calls itself, the name that hosts(5) has as the canonical one first.
+fn own_names<'a>(spec: &'a ContainerSpec, full: Option<&'a str>) -> Vec<&'a str> {
+    let names = [spec.hostname.as_str(), spec.name.as_str()];
+    full.into_iter().chain(names).collect()
 }
 
 /// How a container knows its own endpoint.

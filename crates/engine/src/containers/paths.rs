@@ -25,6 +25,11 @@ impl ContainerPaths {
         }
     }
 
+    /// Those of another container below the same roots.
+    pub fn beside(&self, id: &str) -> Self {
+        Self::new(&self.state_root, &self.run_root, id)
+    }
+
     /// The container's full id.
     pub fn id(&self) -> &str {
         &self.id

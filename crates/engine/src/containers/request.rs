@@ -9,7 +9,7 @@ use zdocker_net::names::{Id, MacAddress, Name};
 use zdocker_net::ports::{ContainerPorts, PortRequest, publish_all};
 
 use super::names;
-use super::spec::{ContainerSpec, ExtraHost, Mount, NamespaceChoice, RootfsSource};
+use super::spec::{ContainerSpec, ExtraHost, Mount, NamespaceChoice, ResolverSettings, RootfsSource};
 use crate::engine::random;
 use crate::error::EngineError;
 
@@ -48,6 +48,10 @@ pub struct RunRequest {
     pub runtime: Option<PathBuf>,
     /// Name servers.
     pub dns: Vec<std::net::IpAddr>,
+    /// What else its resolver is told.
+    pub resolver: ResolverSettings,
+    /// The domain that its host name is in.
+    pub domainname: Option<String>,
     /// Lines of `/etc/hosts`.
     pub extra_hosts: Vec<ExtraHost>,
     /// Networks, `host`, `none` or `container:NAME`; the default network if there are none.
@@ -76,6 +80,19 @@ impl RunRequest {
             ports.extend(publish_all(&self.exposed, &self.ports));
         }
         ports
+    }
+
+    /// An option that is about the files of `/etc` that are shared with a network namespace.
+    fn names_of_its_own(&self) -> Option<&'static str> {
+        let options = [
+            ("--hostname", self.hostname.is_some()),
+            ("--domainname", self.domainname.is_some()),
+            ("--add-host", !self.extra_hosts.is_empty()),
+            ("--dns", !self.dns.is_empty()),
+            ("--dns-search", !self.resolver.search.is_empty()),
+            ("--dns-option", !self.resolver.options.is_empty()),
+        ];
+        options.into_iter().find_map(|(name, given)| given.then_some(name))
     }
 
     /// The networks, with what was said of the first one apart from them.
@@ -123,13 +140,17 @@ pub(super) fn specify(
     }
     let choices = request.choices();
     if let Some(shared) = choices.iter().find(|choice| choice.network.starts_with("container:"))
-        && request.hostname.is_some()
+        && let Some(what) = request.names_of_its_own()
     {
         return Err(EngineError::NotWithMode {
-            what: "--hostname",
+            what,
             mode: shared.network.clone(),
         });
     }
+    if let Some(bad) = request.domainname.as_ref().filter(|name| !is_hostname(name)) {
+        return Err(EngineError::BadHostname(bad.clone()));
+    }
+    check_resolver(&request.resolver)?;
     if let Some(bad) = request.hostname.as_ref().filter(|name| !is_hostname(name)) {
         return Err(EngineError::BadHostname(bad.clone()));
     }
@@ -160,12 +181,25 @@ pub(super) fn specify(
         } else {
             request.dns.clone()
         },
+        resolver: request.resolver.clone(),
+        domainname: request.domainname.clone(),
         extra_hosts: request.extra_hosts.clone(),
         networks: choices,
         ports: request.all_ports(),
         namespace: NamespaceChoice::Own,
     };
     Ok((id, name, spec))
+}
+
+/// Each is one word of a line of resolv.conf(5).
+fn check_resolver(settings: &ResolverSettings) -> Result<(), EngineError> {
+    let is_word = |word: &&String| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_graphic());
+    let bad = settings
+        .search
+        .iter()
+        .chain(&settings.options)
+        .find(|word| !is_word(word));
+    bad.map_or(Ok(()), |bad| Err(EngineError::BadResolver(bad.clone())))
 }
 
 /// Whether `name` is a host name (RFC 1123, section 2.1) of at most [`HOST_NAME_MAX`] bytes.

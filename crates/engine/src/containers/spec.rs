@@ -42,6 +42,12 @@ pub struct ContainerSpec {
     pub runtime: Option<PathBuf>,
     /// Name servers for the container, in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// The rest of what its resolver is told.
+    #[serde(default)]
+    pub resolver: ResolverSettings,
+    /// The domain that its host name is in.
+    #[serde(default)]
+    pub domainname: Option<String>,
     /// Names and addresses that `/etc/hosts` lists beside those of its networks.
     #[serde(default)]
     pub extra_hosts: Vec<ExtraHost>,
@@ -90,7 +96,30 @@ impl FromStr for ExtraHost {
     }
 }
 
+/// Lines of resolv.conf(5) in place of the host's; the host's where nothing is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolverSettings {
+    /// Domains that names are looked for in; `.` alone is none.
+    pub search: Vec<String>,
+    /// Options such as `ndots:2`.
+    pub options: Vec<String>,
+}
+
 impl ContainerSpec {
+    /// The identifier of the container whose files of `/etc` it has: with a namespace it shares the names in it.
+    pub fn etc_owner(&self) -> &str {
+        match &self.namespace {
+            NamespaceChoice::Container(other) => other.as_str(),
+            NamespaceChoice::Own | NamespaceChoice::Host => &self.id,
+        }
+    }
+
+    /// The host name with its domain, if it is in one.
+    pub(crate) fn full_hostname(&self) -> Option<String> {
+        let domain = self.domainname.as_ref()?;
+        Some(format!("{}.{domain}", self.hostname))
+    }
+
     /// As it is recorded.
     ///
     /// # Errors

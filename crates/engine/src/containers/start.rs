@@ -9,7 +9,7 @@ use zdocker_net::op::Op;
 use zdocker_net::plan;
 
 use super::paths::ContainerPaths;
-use super::spec::{ContainerSpec, NamespaceChoice};
+use super::spec::{ContainerSpec, NamespaceChoice, ResolverSettings};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::rootfs::WritableLayer;
@@ -114,12 +114,18 @@ impl Engine {
 
     fn write_etc_files(&mut self, recorded: &Recorded) -> Result<(), EngineError> {
         let (spec, paths) = (&recorded.spec, self.container_paths(recorded.id.as_str()));
+        if spec.etc_owner() != spec.id {
+            return Ok(());
+        }
         let resolv_conf = match spec.namespace {
             // On the host's network its own name servers are reached, on loopback as well.
-            NamespaceChoice::Host if spec.dns.is_empty() => read_or_empty(Path::new("/etc/resolv.conf")),
-            _ => etc_files::resolv_conf(&spec.dns, &etc_files::host_resolv_conf()),
+            NamespaceChoice::Host if spec.dns.is_empty() && spec.resolver == ResolverSettings::default() => {
+                read_or_empty(Path::new("/etc/resolv.conf"))
+            }
+            _ => etc_files::resolv_conf(&spec.dns, &spec.resolver, &etc_files::host_resolv_conf()),
         };
-        etc_files::write(&paths, &spec.hostname, &resolv_conf)
+        let hostname = spec.full_hostname().unwrap_or_else(|| spec.hostname.clone());
+        etc_files::write(&paths, &hostname, &resolv_conf)
             .map_err(EngineError::io("write the files of /etc in", paths.state_dir()))?;
         self.write_hosts(spec, &recorded.endpoints)
     }

@@ -35,9 +35,10 @@ pub(super) fn all(
             &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
         )?,
     ];
+    let etc = paths.beside(spec.etc_owner());
     for name in etc_files::NAMES {
         mounts.push(bind(
-            &paths.etc_file(name),
+            &etc.etc_file(name),
             &Path::new("/etc").join(name),
             &["rbind", "rprivate"],
         )?);

@@ -122,14 +122,16 @@ fn bundle_spec(
     user: &User,
     host: Host,
 ) -> Result<Spec, OciSpecError> {
-    SpecBuilder::default()
+    let mut bundle = SpecBuilder::default()
         .version("1.0.2")
         .root(RootBuilder::default().path(paths.merged()).readonly(false).build()?)
         .hostname(&spec.hostname)
         .mounts(mounts::all(spec, paths, netns.is_none(), host.cgroup2)?)
         .process(process(spec, user, host)?)
         .linux(linux(spec, paths, netns, host)?)
-        .build()
+        .build()?;
+    bundle.set_domainname(spec.domainname.clone());
+    Ok(bundle)
 }
 
 fn process(spec: &ContainerSpec, user: &User, host: Host) -> Result<Process, OciSpecError> {

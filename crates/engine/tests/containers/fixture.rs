@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use tempfile::TempDir;
 use zdocker_engine::containers::paths::ContainerPaths;
-use zdocker_engine::containers::spec::{ContainerSpec, RootfsSource};
+use zdocker_engine::containers::spec::{ContainerSpec, ResolverSettings, RootfsSource};
 use zdocker_engine::rootfs;
 use zdocker_engine::runtime;
 use zdocker_engine::shim::attach::Attachment;
@@ -40,6 +40,8 @@ impl TestBox {
         let id = format!("{:08x}{:056x}", std::process::id(), number);
         let paths = ContainerPaths::new(&root.path().join("state"), &root.path().join("run"), &id);
         let spec = ContainerSpec {
+            resolver: ResolverSettings::default(),
+            domainname: None,
             name: format!("test-{number}"),
             hostname: "testbox".into(),
             args: ["sh", "-c", script].map(String::from).to_vec(),

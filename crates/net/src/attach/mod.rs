@@ -86,6 +86,13 @@ pub enum AttachError {
         "no MAC address can be chosen on network {0:?}: its containers bear that of the parent interface; leave --mac-address out"
     )]
     SharedMac(String),
+    /// Limits are kept where a veth pair's host end is.
+    #[error(
+        "--bandwidth-in and --bandwidth-out are not kept on network {0:?} (driver {1}): its containers' packets pass no \
+         interface of ours on this host; leave them out, or give them for a bridge network \
+         (--network name=NETWORK,bandwidth-in=RATE)"
+    )]
+    NoLimits(String, Driver),
     /// Two interfaces of one name.
     #[error("the container has an interface {0} already; choose another name")]
     InterfaceTaken(InterfaceName),
@@ -179,6 +186,9 @@ fn wish(
     check_addresses(network, &request.addresses)?;
     if request.mac.is_some() && !network.has_own_macs() {
         return Err(AttachError::SharedMac(network.name.to_string()));
+    }
+    if network.parent.is_some() && request.settings.bandwidth != Bandwidth::default() {
+        return Err(AttachError::NoLimits(network.name.to_string(), network.driver));
     }
     if let Some(bad) = request.settings.aliases.iter().find(|alias| !is_alias(alias)) {
         return Err(AttachError::Alias(bad.clone()));

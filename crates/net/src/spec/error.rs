@@ -27,7 +27,7 @@ pub enum SpecError {
     /// Docker, too, has one `host` and one `none` network only.
     #[error("a network with driver \"{0}\" is always there and cannot be created a second time; use --net {0}")]
     OnlyOne(Driver),
-    /// Subnets and gateways are for bridges.
+    /// `host` and `none` have no addresses of their own.
     #[error("driver \"{0}\" takes no subnet")]
     NoSubnets(Driver),
     /// Two subnets of the network itself.

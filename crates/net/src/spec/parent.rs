@@ -1,16 +1,21 @@
 //! Networks with drivers `macvlan` and `ipvlan`: their options and their parent interface.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::options::{self, COMMON, Given};
 use super::{Birth, NetworkRequest, ParentError, SpecError, Surroundings, pools, routes};
+use crate::ipam;
 use crate::model::{
-    Children, Driver, IpvlanFlag, IpvlanMode, MacvlanMode, MadeParent, Network, ParentDevice, Settings,
+    Children, Driver, IpvlanFlag, IpvlanMode, MacvlanMode, MadeParent, Network, ParentDevice, Pool, Settings,
 };
 use crate::names::{Id, InterfaceName, Name};
 
 /// How the names of parents that lead nowhere begin, as Docker's do.
 const DUMMY_PREFIX: &str = "dm-";
+
+/// How the names of the reserved addresses begin that are the host's.
+const HOST: &str = "host";
 
 /// The name of the loopback interface in every network namespace.
 const LOOPBACK: &str = "lo";
@@ -137,7 +142,10 @@ pub(super) fn create(
     let options: BTreeMap<String, String> = request.options.iter().cloned().collect();
     let mut read = ParentOptions::read(driver, request, &options)?;
     // The addresses are those of the wire that the parent is on, where the host has its own.
-    let pools = pools::choose(request, (read.ipv4, read.ipv6), around, pools::free_of_networks)?;
+    let mut pools = pools::choose(request, (read.ipv4, read.ipv6), around, pools::free_of_networks)?;
+    pools
+        .iter_mut()
+        .for_each(|pool| reserve_host(pool, &around.seen.addresses));
     read.settings.routes = routes::read(&request.routes, &pools)?;
     routes::check_default(&read.settings)?;
     let (parent, most) = choose_parent(read.parent, read.children, &birth.id, around)?;
@@ -171,6 +179,17 @@ pub(super) fn create(
         labels: request.labels.iter().cloned().collect(),
         created: birth.now,
     })
+}
+
+/// Keeps the host's own addresses from being handed out: on the wire they would be there twice.
+fn reserve_host(pool: &mut Pool, addresses: &[IpAddr]) {
+    for address in addresses {
+        let usable = |offset: u128| ipam::usable(&pool.subnet).contains(&offset);
+        let can_be_had = pool.subnet.offset_of(*address).is_some_and(usable) && *address != pool.gateway;
+        if can_be_had && !pool.reserved.values().any(|reserved| reserved == address) {
+            pool.reserved.insert(format!("{HOST}-{address}"), *address);
+        }
+    }
 }
 
 /// The parent, and the most that the MTU of what is made on it can be, in bytes.
@@ -287,6 +306,7 @@ mod tests {
         Seen {
             links: vec![link("eth0", Some(MacAddress::local([7; 6]))), link("wg0", None)],
             connected: vec![("eth0".parse().unwrap(), "192.0.2.0/24".parse().unwrap())],
+            addresses: vec!["192.0.2.7".parse().unwrap(), "10.0.0.1".parse().unwrap()],
             ..Seen::default()
         }
     }
@@ -381,6 +401,23 @@ mod tests {
         check(("ipvlan", bridge), ("ipvlan", vepa), Some("another mode or flag"));
         let made = check(("macvlan", vlan), ("macvlan", vlan), None);
         assert!(matches!(made, Some(MadeParent::Vlan { id: 7, .. })));
+    }
+
+    #[test]
+    fn the_hosts_own_addresses_are_not_handed_out() {
+        let reserved = |driver, subnet| among(&[], driver, subnet, &[]).unwrap().pools[0].reserved.clone();
+        let own: IpAddr = "192.0.2.7".parse().unwrap();
+        assert_eq!(
+            reserved("ipvlan", "192.0.2.0/24"),
+            [("host-192.0.2.7".to_owned(), own)].into()
+        );
+        // What is another's, or the gateway already, needs no reservation.
+        assert_eq!(
+            reserved("macvlan", "192.0.2.6/28"),
+            [("host-192.0.2.7".to_owned(), own)].into()
+        );
+        assert!(reserved("macvlan", "192.0.2.7/24").is_empty());
+        assert!(reserved("macvlan", "198.51.100.0/24").is_empty());
     }
 
     #[test]

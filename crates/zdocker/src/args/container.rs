@@ -1,5 +1,6 @@
 //! `run`, `create`, `start`, `restart`, `ps`, `stop`, `kill`, `rm`, `exec`, `logs`, `container ...`
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use zdocker_net::names::MacAddress;
 use zdocker_net::ports::{ContainerPorts, PortRequest};
 use zdocker_net::shaping::Rate;
 
-use super::spelling::filter;
+use super::spelling::{filter, refused_link, refused_link_local_ip, refused_sysctl};
 use crate::output::inspect::InspectFormat;
 use crate::output::list::ListFormat;
 
@@ -108,6 +109,21 @@ pub(crate) struct CreateArgs {
     /// Name server
     #[arg(long, value_name = "IP")]
     pub(crate) dns: Vec<IpAddr>,
+    /// Domain that names are looked for in, in place of the host's; . for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// Option of the resolver, in place of the host's, for example ndots:2
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
+    /// Domain that the host name is in
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domainname: Option<String>,
+    #[arg(long, hide = true, value_name = "CONTAINER[:NAME]", value_parser = refused_link)]
+    link: Vec<Infallible>,
+    #[arg(long, hide = true, value_name = "IP", value_parser = refused_link_local_ip)]
+    link_local_ip: Vec<Infallible>,
+    #[arg(long, hide = true, value_name = "KEY=VALUE", value_parser = refused_sysctl)]
+    sysctl: Vec<Infallible>,
     /// Directory that is the container's read-only root, under a private writable layer; / gives all of this host's programs
     #[arg(long, value_name = "DIR")]
     pub(crate) rootfs: Option<PathBuf>,

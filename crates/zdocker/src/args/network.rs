@@ -1,12 +1,13 @@
 //! `network ...`
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use clap::{ArgAction, Args, Subcommand};
 use zdocker_net::names::MacAddress;
 use zdocker_net::shaping::Rate;
 
-use super::spelling::{filter, key_value};
+use super::spelling::{filter, key_value, refused_link, refused_link_local_ip};
 use crate::output::inspect::InspectFormat;
 use crate::output::list::ListFormat;
 
@@ -166,6 +167,10 @@ pub(crate) struct ConnectArgs {
     /// Limit what it sends
     #[arg(long, value_name = "RATE")]
     pub(crate) bandwidth_out: Option<Rate>,
+    #[arg(long, hide = true, value_name = "CONTAINER[:NAME]", value_parser = refused_link)]
+    link: Vec<Infallible>,
+    #[arg(long, hide = true, value_name = "IP", value_parser = refused_link_local_ip)]
+    link_local_ip: Vec<Infallible>,
     /// com.docker.network.endpoint.ifname=NAME, com.docker.network.endpoint.sysctls=KEY=VALUE,..
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) driver_opt: Vec<(String, String)>,

@@ -1,5 +1,6 @@
 //! Spellings that people bring along, and small values.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory};
@@ -25,6 +26,28 @@ pub(super) fn filter(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_lowercase(), value.trim().to_owned())),
         _ => Err("want KEY=VALUE, for example name=web".to_owned()),
     }
+}
+
+/// Docker's `--link`.
+pub(super) fn refused_link(_: &str) -> Result<Infallible, &'static str> {
+    Err(
+        "containers are not linked; on the same network they know each other by name, \
+         and by another one with --network-alias (run) or --alias (network connect)",
+    )
+}
+
+/// Docker's `--link-local-ip`.
+pub(super) fn refused_link_local_ip(_: &str) -> Result<Infallible, &'static str> {
+    Err(
+        "a container has one address of a family on a network, from its subnets: choose it with --ip or --ip6; \
+         the kernel adds an IPv6 link-local address by itself",
+    )
+}
+
+/// Docker's `--sysctl`.
+pub(super) fn refused_sysctl(_: &str) -> Result<Infallible, &'static str> {
+    Err("only those of an interface can be set, for example \
+         --network name=bridge,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1")
 }
 
 /// Turns `-net` among the options of `run` into `--net`. What stands behind the options is the container's own.

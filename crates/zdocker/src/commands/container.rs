@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use zdocker_engine::containers::spec::RootfsSource;
+use zdocker_engine::containers::spec::{ResolverSettings, RootfsSource};
 use zdocker_engine::containers::{ContainerFilter, ContainerQuery, ContainerView, RunRequest, docker_status};
 use zdocker_engine::exec::ExecRequest;
 use zdocker_engine::logs::LogOptions;
@@ -57,6 +57,11 @@ pub(super) fn request(args: CreateArgs) -> RunRequest {
         rootfs: args.rootfs,
         runtime: args.runtime,
         dns: args.dns,
+        resolver: ResolverSettings {
+            search: args.dns_search,
+            options: args.dns_option,
+        },
+        domainname: args.domainname,
         extra_hosts: args.add_host,
         networks: args.network,
         addresses: addresses.into_iter().flatten().collect(),

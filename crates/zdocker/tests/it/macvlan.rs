@@ -71,6 +71,17 @@ fn containers_are_on_the_wire_with_their_own_addresses() {
 }
 
 #[test]
+fn the_hosts_own_address_is_not_handed_out() {
+    let host = Host::new();
+    host.z("network create -d macvlan -o parent=eth0 --subnet 203.0.113.0/29 --gateway 203.0.113.2 lan")
+        .ok();
+    assert_eq!(host.run("a", "--net lan").v4(), ip("203.0.113.3"));
+    host.z(&format!("run --net lan --ip {HOST_V4} --rootfs / -- true"))
+        .exits(125)
+        .says(&[HOST_V4, "in use"]);
+}
+
+#[test]
 fn nothing_of_the_kernels_own_is_on_the_interface() {
     let host = Host::new();
     on_the_wire(&host, "");
@@ -208,11 +219,27 @@ fn ports_cannot_be_published() {
         "macvlan",
     ]);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    let _b = host.run("b", "--net lan");
+    host.z("update --publish-add 8080:80 b").exits(1).says(&["b"]);
     // Beside a bridge network, that one publishes.
     host.z("network create --subnet 10.1.0.0/24 n").ok();
     let (a, _a) = serving(&host, "a", "--net lan --network name=n -p 7070:7000");
     assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 7070)).server, "a");
     answers(&host.outside, ip(OUTSIDE_V4), a.v4(), "a");
+}
+
+#[test]
+fn what_is_sent_cannot_be_limited() {
+    let host = Host::new();
+    on_the_wire(&host, "");
+    host.z("network create --subnet 10.1.0.0/24 n").ok();
+    for limit in ["--bandwidth-in 1M", "--bandwidth-out 1M"] {
+        host.z(&format!("run --net lan {limit} --rootfs / -- true"))
+            .exits(125)
+            .says(&["--bandwidth-in", "lan", "macvlan"]);
+    }
+    host.z("run --rm --net lan --network name=n,bandwidth-in=1M --rootfs / -- true")
+        .ok();
 }
 
 #[test]

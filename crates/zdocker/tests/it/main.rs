@@ -14,6 +14,7 @@ mod concurrent;
 mod connect;
 mod containers;
 mod crash;
+mod docker;
 mod gateway_modes;
 mod inspect;
 mod ipvlan;

@@ -27,6 +27,7 @@ pub(crate) fn container(view: &ContainerView, paths: &ContainerPaths, sandbox: O
         Some((program, arguments)) => (program.as_str(), arguments),
         None => ("", &[][..]),
     };
+    let etc = paths.beside(spec.etc_owner());
     json!({
         "Id": record.id.as_str(),
         "Created": rfc3339(record.created),
@@ -34,9 +35,9 @@ pub(crate) fn container(view: &ContainerView, paths: &ContainerPaths, sandbox: O
         "Args": arguments,
         "State": state(view),
         "Image": rootfs,
-        "ResolvConfPath": paths.etc_file("resolv.conf"),
-        "HostnamePath": paths.etc_file("hostname"),
-        "HostsPath": paths.etc_file("hosts"),
+        "ResolvConfPath": etc.etc_file("resolv.conf"),
+        "HostnamePath": etc.etc_file("hostname"),
+        "HostsPath": etc.etc_file("hosts"),
         "LogPath": paths.log(),
         "Name": format!("/{}", record.name),
         "RestartCount": 0,
@@ -69,7 +70,8 @@ fn state(view: &ContainerView) -> Value {
         "OOMKilled": false,
         "Dead": false,
         "Pid": record.process.map_or(0, |process| process.pid),
-        "ExitCode": record.exit_status.unwrap_or_default(),
+        // That of the last time is over when it runs again.
+        "ExitCode": record.exit_status.filter(|_| record.state != ContainerState::Running).unwrap_or_default(),
         "Error": "",
         "StartedAt": time(record.started),
         "FinishedAt": time(record.finished),
@@ -79,6 +81,7 @@ fn state(view: &ContainerView) -> Value {
 fn config(view: &ContainerView) -> Value {
     let ContainerSpec {
         hostname,
+        domainname,
         user,
         tty,
         open_stdin,
@@ -94,7 +97,7 @@ fn config(view: &ContainerView) -> Value {
         .collect();
     json!({
         "Hostname": hostname,
-        "Domainname": "",
+        "Domainname": domainname.as_deref().unwrap_or_default(),
         "User": user.as_deref().unwrap_or_default(),
         "ExposedPorts": exposed,
         "Tty": tty,
@@ -122,6 +125,8 @@ fn host_config(view: &ContainerView) -> Value {
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
         "AutoRemove": spec.auto_remove,
         "Dns": spec.dns,
+        "DnsOptions": spec.resolver.options,
+        "DnsSearch": spec.resolver.search,
         "Runtime": spec.runtime.as_ref().map_or_else(|| "embedded".into(), |program| program.to_string_lossy()),
     })
 }
@@ -228,7 +233,7 @@ fn endpoint_settings(view: &ContainerView, network: &Network, endpoint: Option<&
         .map(|_| dns_names(view, network, &settings.aliases))
         .unwrap_or_default();
     let mut value = json!({
-        "IPAMConfig": null,
+        "IPAMConfig": ipam_config(view, network),
         "Links": null,
         "Aliases": or_null(&settings.aliases, settings.aliases.is_empty()),
         "DriverOpts": map_or_null(&settings.options),
@@ -248,6 +253,28 @@ fn endpoint_settings(view: &ContainerView, network: &Network, endpoint: Option<&
         value["Bandwidth"] = bandwidth(&settings.bandwidth);
     }
     value
+}
+
+/// The addresses that the container was given by who asked for it; null where there are none.
+fn ipam_config(view: &ContainerView, network: &Network) -> Value {
+    let choice = view
+        .spec
+        .networks
+        .iter()
+        .find(|choice| choice.network == network.name.as_str());
+    let asked = choice
+        .map(|choice| choice.endpoint.addresses.as_slice())
+        .unwrap_or_default();
+    let fields = asked.iter().map(|address| {
+        let field = if address.is_ipv4() {
+            "IPv4Address"
+        } else {
+            "IPv6Address"
+        };
+        (field.to_owned(), Value::from(address.to_string()))
+    });
+    let fields: Map<String, Value> = fields.collect();
+    or_null(&fields, fields.is_empty())
 }
 
 /// The gateway of the subnet that `address` is in; a network without a way out has none.

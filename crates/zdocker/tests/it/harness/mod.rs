@@ -23,5 +23,5 @@ pub(crate) use outside::{HOST_V4, HOST_V6, NEIGHBOUR_V4, OUTSIDE_V4, OUTSIDE_V6,
 pub(crate) use pty::Terminal;
 pub(crate) use serving::{answers, is_silent, serving};
 pub(crate) use snapshot::Snapshot;
-pub(crate) use traffic::{Answer, Proto, Server, UdpFlow, does_not_reach, reaches};
+pub(crate) use traffic::{Answer, Proto, Server, UdpFlow, does_not_reach, reaches, try_reach};
 pub(crate) use wait::{skipped, until, until_some};
