@@ -84,6 +84,7 @@ impl Engine {
         network: &str,
         endpoint: &EndpointRequest,
     ) -> Result<Vec<Op>, EngineError> {
+        self.check_ports_at(record, network)?;
         let lock = self.lock_network_of(&record.id)?;
         self.settle_endpoints_of(&record.id, &lock)?;
         let record = self.still_running(&record.id)?;
@@ -116,6 +117,18 @@ impl Engine {
             }
             Err(error) => Err(error.and_then(self.take_endpoint_away(&record, &joining.new, Depth::Thorough))),
         }
+    }
+
+    /// Refuses ports that a container would publish by the network, as nothing is published of it now, and that cannot be.
+    fn check_ports_at(&mut self, record: &ContainerRecord, network: &str) -> Result<(), EngineError> {
+        let spec = connectable(record)?;
+        let network = self.find_network(network)?.network;
+        let plugged = self.store.read(|records| plugged(records, &record.id))?;
+        if plugged.iter().any(|(_, endpoint)| !endpoint.ports.is_empty()) {
+            return Ok(());
+        }
+        attach::check_ports(&spec.ports, Some(&network))?;
+        self.check_ports(&spec.ports)
     }
 
     fn connect_plan(&self, container: &Id, joining: &Joining) -> Vec<Op> {
@@ -202,7 +215,7 @@ impl Engine {
         text: &str,
         dry_run: bool,
     ) -> Result<Vec<Op>, EngineError> {
-        let mut spec = read_spec(record)?;
+        let mut spec = connectable(record)?;
         // A network that is gone is left by the name that it had.
         let name = match self.find_network(text) {
             Ok(found) => found.network.name.to_string(),

@@ -82,9 +82,9 @@ impl Engine {
         };
         let met = self
             .store
-            .read(|records| neighbours(records, &endpoint.network, container))?;
+            .read(|records| records.named_endpoints_of(&endpoint.network))?;
         let mut gone = addresses(endpoint);
-        gone.extend(met.iter().map(HostsLine::address));
+        gone.extend(met.iter().flat_map(|(neighbour, _)| addresses(neighbour)));
         self.edited(container.as_str(), file.remove(&gone))
     }
 
@@ -96,8 +96,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let others = self.store.read(|records| records.containers_of_network(network))?;
         for neighbour in others.iter().filter(|other| *other != container) {
-            if let Some(mut file) = self.hosts_file(neighbour.as_str())? {
-                self.edited(neighbour.as_str(), edit(&mut file))?;
+            let edited = match self.hosts_file(neighbour.as_str()) {
+                Ok(Some(mut file)) => self.edited(neighbour.as_str(), edit(&mut file)),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            // What is wrong with a neighbour's file is no reason to stop.
+            if let Err(error) = edited {
+                self.journal.warn(&error.to_string());
             }
         }
         Ok(())
@@ -115,15 +121,11 @@ impl Engine {
     }
 }
 
-/// How everybody else on a network is known.
+/// How everybody else on a network is known who stays there. Who is leaving has been told of its neighbours already.
 fn neighbours(records: &Records, network: &Id, container: &Id) -> Result<Vec<HostsLine>, EngineError> {
-    let mut met = Vec::new();
-    for (endpoint, name) in records.named_endpoints_of(network)? {
-        if endpoint.container != *container {
-            met.extend(lines(&endpoint, &name));
-        }
-    }
-    Ok(met)
+    let staying = records.staying_endpoints_of(network)?.into_iter();
+    let others = staying.filter(|(endpoint, _)| endpoint.container != *container);
+    Ok(others.flat_map(|(endpoint, name)| lines(&endpoint, &name)).collect())
 }
 
 /// How neighbours know an endpoint: its container's name, its aliases, and the start of its container's identifier.

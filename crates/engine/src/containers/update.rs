@@ -13,12 +13,13 @@ use zdocker_net::attach;
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
-use zdocker_net::ports::{PortRequest, PortSelector, PublishedPort};
+use zdocker_net::ports::{self, PortRequest, PortSelector, PublishedPort};
 use zdocker_net::publish::{self, beside};
 
 use super::connect::plugged;
 use super::ended::read_spec;
 use super::publish::{at_default_address, take_ports};
+use super::run::busy;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::shim::attach::Attachment;
@@ -242,7 +243,7 @@ fn begin(
     let record = records.container(container)?;
     let spec = record.as_ref().map(read_spec).transpose()?;
     let asked = spec.map(|spec| spec.ports).unwrap_or_default();
-    let mut requests: Vec<PortRequest> = asked.iter().flat_map(|request| request.without(&removed)).collect();
+    let mut requests: Vec<PortRequest> = ports::without(&asked, &removed);
     requests.extend(add);
     Ok(Change {
         network,
@@ -303,10 +304,14 @@ fn publisher(records: &Records, container: &Id) -> Result<(Network, Endpoint), E
     let runs = record
         .as_ref()
         .is_some_and(|record| record.state == ContainerState::Running);
-    let name = record.map_or_else(|| container.short().to_owned(), |record| record.name.to_string());
+    let name = record
+        .as_ref()
+        .map_or_else(|| container.short().to_owned(), |record| record.name.to_string());
     let mut states = records.endpoints_of_container(container)?.into_iter();
-    if !runs || states.any(|record| record.state == State::Removing) {
-        return Err(EngineError::NotRunning(name));
+    match record {
+        Some(record) if runs && states.any(|record| record.state == State::Removing) => return Err(busy(&record)),
+        _ if !runs => return Err(EngineError::NotRunning(name)),
+        _ => {}
     }
     let mut plugged = plugged(records, container)?;
     let roles = attach::roles(&attach::members(&plugged));

@@ -80,6 +80,15 @@ impl Records<'_> {
         self.named_endpoints("WHERE endpoints.network = ?1", &[network.as_str()])
     }
 
+    /// The same without those that are being taken away.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn staying_endpoints_of(&self, network: &Id) -> Result<Vec<(Endpoint, String)>, StoreError> {
+        let staying = "WHERE endpoints.network = ?1 AND endpoints.state <> 'removing'";
+        self.named_endpoints(staying, &[network.as_str()])
+    }
+
     /// Every container with where it is plugged in, the newest first.
     ///
     /// # Errors

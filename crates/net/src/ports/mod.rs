@@ -5,7 +5,7 @@ mod request;
 mod select;
 
 pub use parse::PortError;
-pub use request::{ContainerPorts, PortRequest, WantedPort, first_conflict, publish_all};
+pub use request::{ContainerPorts, PortRequest, WantedPort, first_conflict, publish_all, without};
 pub use select::PortSelector;
 
 use std::fmt;

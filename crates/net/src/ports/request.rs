@@ -102,14 +102,9 @@ impl PortRequest {
         })
     }
 
-    /// What is left of it when `removed` of what it has published is to be published no more.
-    pub fn without(&self, removed: &[PublishedPort]) -> Vec<PortRequest> {
-        let gone: HashSet<u16> = removed
-            .iter()
-            .filter(|port| self.may_be(port))
-            .map(|port| port.container_port)
-            .collect();
-        if !self.container.ports().any(|port| gone.contains(&port)) {
+    /// What is left of it without these ports of the container.
+    fn without(&self, gone: &HashSet<u16>) -> Vec<PortRequest> {
+        if gone.is_empty() {
             return vec![*self];
         }
         let left = self.wanted().filter(|wanted| !gone.contains(&wanted.container_port));
@@ -155,6 +150,28 @@ impl From<PortRequest> for String {
     fn from(request: PortRequest) -> String {
         request.to_string()
     }
+}
+
+/// What is left of requests when `removed` of what they have published is to be published no more. Each port came of one of
+/// them; of several that may be it, the one that left the least choice.
+pub fn without(requests: &[PortRequest], removed: &[PublishedPort]) -> Vec<PortRequest> {
+    let choice = |request: &PortRequest| match (request.fixed(), request.host) {
+        (Some(_), _) => 0,
+        (None, Some(_)) => 1,
+        (None, None) => 2,
+    };
+    let mut gone: Vec<HashSet<u16>> = vec![HashSet::new(); requests.len()];
+    for port in removed {
+        let may_be = requests
+            .iter()
+            .zip(&mut gone)
+            .filter(|(request, gone)| request.may_be(port) && !gone.contains(&port.container_port));
+        if let Some((_, gone)) = may_be.min_by_key(|(request, _)| choice(request)) {
+            gone.insert(port.container_port);
+        }
+    }
+    let left = requests.iter().zip(&gone);
+    left.flat_map(|(request, gone)| request.without(gone)).collect()
 }
 
 /// The lowest port of the host that two of them ask for, at an address that both listen at; with one of the two.
@@ -294,6 +311,26 @@ mod tests {
     }
 
     #[test]
+    fn each_port_came_of_one_request() {
+        let port = |host_port, container_port| PublishedPort {
+            host_ip: None,
+            host_port,
+            container_port,
+            protocol: Protocol::Tcp,
+        };
+        for (asked, removed, left) in [
+            ("80 81:80", vec![port(81, 80)], "80/tcp"),
+            ("80 81:80", vec![port(81, 80), port(32768, 80)], ""),
+            ("8080-8090:80 8081:80", vec![port(8081, 80)], "8080-8090:80/tcp"),
+            ("80 80", vec![port(32768, 80)], "80/tcp"),
+        ] {
+            let asked: Vec<PortRequest> = asked.split(' ').map(|text| text.parse().unwrap()).collect();
+            let got: Vec<String> = without(&asked, &removed).iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), left);
+        }
+    }
+
+    #[test]
     fn what_is_left_of_a_request() {
         let port = |host_ip: Option<&str>, host_port, container_port| PublishedPort {
             host_ip: host_ip.map(|ip| ip.parse().unwrap()),
@@ -317,7 +354,10 @@ mod tests {
             ),
         ] {
             let request: PortRequest = request.parse().unwrap();
-            let got: Vec<String> = request.without(&[removed]).iter().map(ToString::to_string).collect();
+            let got: Vec<String> = without(&[request], &[removed])
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(got.join(" "), left, "{request} without {removed}");
         }
     }

@@ -154,15 +154,27 @@ pub(super) fn disconnect(engine: &mut Engine, args: &DisconnectArgs) -> Result<E
 
 pub(super) fn rm(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
     if args.dry_run {
-        for name in &args.networks {
-            print_plan(&engine.remove_network(name, true)?.1)?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return plan_removal(engine, args);
     }
     for_each(&args.networks, |name| match engine.remove_network(name, false) {
         Err(EngineError::NoSuchNetwork(_)) if args.force => Ok(()),
         removed => removed.map(drop),
     })
+}
+
+fn plan_removal(engine: &mut Engine, args: &RemoveArgs) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for name in &args.networks {
+        match engine.remove_network(name, true) {
+            Ok((_, plan)) => print_plan(&plan)?,
+            Err(EngineError::NoSuchNetwork(_)) if args.force => {}
+            Err(error) => {
+                output::complain(&error.into());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
 }
 
 pub(super) fn prune(engine: &mut Engine, args: &PruneArgs) -> Result<ExitCode> {

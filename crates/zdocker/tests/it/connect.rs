@@ -207,6 +207,21 @@ fn published_ports_outlive_the_network_that_they_were_published_by() {
 }
 
 #[test]
+fn a_port_that_a_program_of_the_host_holds_by_now_is_not_taken_from_it() {
+    let host = Host::new();
+    two_networks(&host);
+    host.z("network create --internal --subnet 10.9.0.0/24 inside").ok();
+    let (a, _server) = serving(&host, "a", "--net inside -p 8080:7000");
+    let program = Server::start(&host.net, "host", 8080);
+    host.z("network connect n1 a").exits(1).says(&["8080"]);
+    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "host");
+    assert_eq!(a.net.ip_json(&["link", "show"]).len(), 2);
+    drop(program);
+    host.z("network connect n1 a").ok();
+    assert_eq!(reaches(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server, "a");
+}
+
+#[test]
 fn everything_can_be_asked_of_an_endpoint() {
     let host = Host::new();
     two_networks(&host);
@@ -266,6 +281,10 @@ fn a_container_that_does_not_run_changes_networks_for_its_next_start() {
         .to_owned();
     assert_eq!(links.lines().count(), 2, "{links}");
     host.z("network connect nowhere a").exits(1).says(&["nowhere"]);
+    host.z("create --name b --net host --rootfs / -- true").ok();
+    host.z("network disconnect host b")
+        .exits(1)
+        .says(&["b", "shares the network"]);
 }
 
 #[test]
