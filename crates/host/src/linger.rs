@@ -62,14 +62,24 @@ fn hold(socket: RawFd, parent: RawFd) -> ! {
 mod tests {
     use super::*;
     use crate::netlink::Subsystem;
+    use nix::fcntl::{FcntlArg, fcntl};
     use nix::sys::wait::{WaitStatus, waitpid};
     use std::io::Read;
+    use std::os::fd::FromRawFd;
     use std::path::Path;
+
+    /// Above what tests open that run side by side, below what a process may open.
+    const HIGHEST: RawFd = 900;
 
     #[test]
     fn the_child_holds_the_socket_and_nothing_else() {
-        // A pipe that a child inherits, as a caller's standard output is.
-        let (read_end, inherited) = pipe2(OFlag::empty()).unwrap();
+        // A pipe that the child inherits, as a caller's standard output is. Its number is the highest, as others are open
+        // beside this test, so it is the last that the child closes.
+        let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let highest = fcntl(&write_end, FcntlArg::F_DUPFD_CLOEXEC(HIGHEST)).unwrap();
+        drop(write_end);
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        let inherited = unsafe { OwnedFd::from_raw_fd(highest) };
         let socket = Socket::open(Subsystem::Netfilter).unwrap();
         let (child, parents_end) = leave_to_child(socket).unwrap();
         drop(inherited);
