@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::options::{self, COMMON, Given};
+use super::options::{self, Given};
 use super::{Birth, NetworkRequest, SpecError, Surroundings, pools, routes};
 use crate::model::{BridgeDevice, Driver, GatewayMode, Isolation, Network, Pool, Settings};
 use crate::names::{Id, InterfaceName, Name};
@@ -13,7 +13,7 @@ use crate::subnet::Family;
 /// MTU in bytes where the host has no default route to follow: Ethernet's (RFC 894).
 const ETHERNET_MTU: u32 = 1500;
 
-/// The options of the bridge driver with Docker's and Podman's names of them; [`COMMON`] ones come in addition.
+/// The options of the bridge driver with Docker's and Podman's names of them; those of [`options`] come in addition.
 const NAMES: [(&str, &[&str]); 16] = [
     ("bridge", &["com.docker.network.bridge.name"]),
     ("mtu", &["com.docker.network.driver.mtu"]),
@@ -91,12 +91,7 @@ impl BridgeOptions {
 }
 
 fn unknown(key: &str) -> SpecError {
-    let known: Vec<&str> = NAMES.iter().map(|(short, _)| *short).chain(COMMON).collect();
-    SpecError::UnknownOption {
-        key: key.to_owned(),
-        driver: Driver::Bridge,
-        known: known.join(", "),
-    }
+    options::unknown(Driver::Bridge, key, NAMES.iter().map(|(short, _)| *short))
 }
 
 fn gateway_mode(given: Given<'_>) -> Result<GatewayMode, SpecError> {

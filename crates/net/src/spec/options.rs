@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::{NetworkRequest, SpecError};
-use crate::model::{Pool, Settings};
+use crate::model::{Driver, Pool, Settings};
 use crate::names::InterfaceName;
 use crate::subnet::Family;
 
@@ -48,7 +48,17 @@ impl Given<'_> {
 }
 
 /// The names of the options that [`read_common`] reads.
-pub(super) const COMMON: [&str; 3] = ["interface_prefix", "no_default_route", "metric"];
+const COMMON: [&str; 3] = ["interface_prefix", "no_default_route", "metric"];
+
+/// Refuses an option that the driver does not know; `own` are those that are its alone.
+pub(super) fn unknown(driver: Driver, key: &str, own: impl IntoIterator<Item = &'static str>) -> SpecError {
+    let known: Vec<&str> = own.into_iter().chain(COMMON).collect();
+    SpecError::UnknownOption {
+        key: key.to_owned(),
+        driver,
+        known: known.join(", "),
+    }
+}
 
 /// Reads an option that every driver with endpoints has; `false` if it is none of these.
 pub(super) fn read_common(given: Given<'_>, settings: &mut Settings) -> Result<bool, SpecError> {

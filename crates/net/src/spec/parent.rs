@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::options::{self, COMMON, Given};
+use super::options::{self, Given};
 use super::{Birth, NetworkRequest, ParentError, SpecError, Surroundings, pools, routes};
 use crate::ipam;
 use crate::model::{
@@ -23,7 +23,7 @@ const LOOPBACK: &str = "lo";
 /// The numbers that VLANs can have (IEEE 802.1Q, 9.6).
 const VLAN_NUMBERS: std::ops::RangeInclusive<u16> = 1..=4094;
 
-/// The options of the drivers; [`COMMON`] ones come in addition.
+/// The options of the drivers; those of [`options`] come in addition.
 const MACVLAN_NAMES: [&str; 6] = ["parent", "macvlan_mode", "mtu", "bclim", "enable_ipv4", "enable_ipv6"];
 const IPVLAN_NAMES: [&str; 6] = [
     "parent",
@@ -95,12 +95,7 @@ fn unknown(driver: Driver, key: &str) -> SpecError {
     } else {
         MACVLAN_NAMES
     };
-    let known: Vec<&str> = own.into_iter().chain(COMMON).collect();
-    SpecError::UnknownOption {
-        key: key.to_owned(),
-        driver,
-        known: known.join(", "),
-    }
+    options::unknown(driver, key, own)
 }
 
 fn macvlan_mode(given: Given<'_>) -> Result<MacvlanMode, SpecError> {

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at_each};
+use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at_each, signalled_at};
 use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, until};
 
 #[test]
@@ -131,11 +131,8 @@ fn connect_that_waits_for_one_that_is_killed_tidies_up_after_it() {
 
 /// Starts `zdocker ARGS` and stops it at its first system call of those in `calls`. Gives its tracer, and itself.
 fn stopped_at(host: &Host, calls: &str, args: &str) -> (Child, Pid) {
-    let inject = format!("inject={calls}:signal=STOP:when=1");
-    let trace = format!("trace={calls}");
-    let mut words = vec!["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    words.push(env!("CARGO_BIN_EXE_zdocker"));
-    words.extend(args.split_whitespace());
+    let words = signalled_at(&["-f"], calls, "STOP", 1, args);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let tracer = host.spawn(&mut host.command("strace", &words)).unwrap();
     let mut still = 0;
     until("the command is stopped", || {
@@ -200,19 +197,8 @@ fn run_killed_is_tidied_by_repair() {
 /// Stops `zdocker ARGS` at its `number`th system call of those in `calls`, and then kills it together with whatever it
 /// started, and with all else that runs on the host, before anybody can tidy up. `false` if it ended before that call.
 fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
-    let inject = format!("inject={calls}:signal=STOP:when={number}");
-    let trace = format!("trace={calls}");
-    let mut words = vec![
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-        env!("CARGO_BIN_EXE_zdocker"),
-    ];
-    words.extend(args.split_whitespace());
+    let words = signalled_at(&[], calls, "STOP", number, args);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut strace = host
         .spawn(
             host.command("strace", &words)

@@ -32,7 +32,10 @@ enum Way {
 /// arrived.
 fn throughput(container: &NetNs, client: &NetNs, target: IpAddr, way: Way, volume: usize) -> f64 {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
-    let listener = container.run(|| TcpListener::bind(any).unwrap());
+    // A program that another test starts holds what is open here until it has begun: the listener of an earlier transfer.
+    let listener = until_some("the port is free again", || {
+        container.run(|| TcpListener::bind(any).ok())
+    });
     let near = client.run(|| TcpStream::connect_timeout(&(target, PORT).into(), PATIENCE).unwrap());
     let (far, _) = listener.accept().unwrap();
     let (mut sender, mut receiver) = match way {

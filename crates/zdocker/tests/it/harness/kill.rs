@@ -11,23 +11,23 @@ pub(crate) const KERNEL: &str =
 /// System calls by which a command changes its records.
 pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
+/// The words of `strace OPTIONS` that runs `zdocker ARGS` and sends it a signal before its `number`th system call of those in
+/// `calls`.
+pub(crate) fn signalled_at(options: &[&str], calls: &str, signal: &str, number: usize, args: &str) -> Vec<String> {
+    let inject = format!("inject={calls}:signal={signal}:when={number}");
+    let trace = format!("trace={calls}");
+    let quiet = ["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let words = options.iter().copied().chain(quiet);
+    let command = [env!("CARGO_BIN_EXE_zdocker")]
+        .into_iter()
+        .chain(args.split_whitespace());
+    words.chain(command).map(str::to_owned).collect()
+}
+
 /// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
 pub(crate) fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
-    let inject = format!("inject={calls}:signal=KILL:when={number}");
-    let trace = format!("trace={calls}");
-    let mut words = vec![
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-        env!("CARGO_BIN_EXE_zdocker"),
-    ];
-    words.extend(args.split_whitespace());
-    host.program("strace", &words)
+    let words = signalled_at(&["-f"], calls, "KILL", number, args);
+    host.program("strace", &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Whether commands can be killed at all; if not, the test says so.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::netns::NetNs;
+use super::wait::until_some;
 
 /// How long a client waits for an answer that must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +35,10 @@ impl Server {
     /// Starts to serve at `port` of every address of `net`; from then on it answers.
     pub(crate) fn start(net: &NetNs, name: &str, port: u16) -> Self {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let (tcp, udp) = net.run(|| (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap()));
+        // A program that another test starts holds what is open here until it has begun: an earlier server's sockets.
+        let (tcp, udp) = until_some("the port is free", || {
+            net.run(|| Some((TcpListener::bind(any).ok()?, UdpSocket::bind(any).ok()?)))
+        });
         let (stopped, stop) = io::pipe().unwrap();
         let name = name.to_owned();
         let worker = thread::spawn(move || serve(&name, &tcp, &udp, &stopped));
