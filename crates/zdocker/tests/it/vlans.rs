@@ -56,8 +56,9 @@ fn a_vlan_comes_with_the_first_network_and_goes_with_the_last() {
 #[test]
 fn a_vlan_that_was_there_stays() {
     let Some(host) = host_with_vlan() else { return };
+    // Without an address of the kernel's own, which would come some time later.
     host.net
-        .ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 up");
+        .ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 addrgenmode none\nlink set eth0.7 up");
     let before = Snapshot::take(&host);
     host.z("network create -d macvlan -o parent=eth0.7 --subnet 10.7.0.0/24 n")
         .ok();
@@ -114,8 +115,9 @@ fn after_a_reboot_a_vlan_is_made_again_unless_somebody_else_did() {
     host.z("rm -f a").ok();
     drop((a, a_server));
     reboot(2);
+    // Without an address of the kernel's own, which would come some time later.
     host.net
-        .ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 up");
+        .ip("link add link eth0 name eth0.7 type vlan id 7\nlink set eth0.7 addrgenmode none\nlink set eth0.7 up");
     let (a, _a) = serving(&host, "a", "--net n");
     answers(&host.outside, ip("10.7.0.1"), a.v4(), "a");
     host.z("rm -f a").ok();
