@@ -5,6 +5,7 @@ use std::io;
 
 use zdocker_host::netns;
 use zdocker_host::store::{ContainerRecord, ContainerState};
+use zdocker_net::installation::Installation;
 use zdocker_net::names::Id;
 
 use crate::engine::Engine;
@@ -31,7 +32,8 @@ impl Engine {
             findings.push(format!("network {} is half created or removed", record.network.name));
         }
         let found = self.compare(&Scope::All)?;
-        findings.extend(found.differences.iter().map(describe));
+        let whose = &self.installation;
+        findings.extend(found.differences.iter().map(|difference| describe(difference, whose)));
         let refused = found.refused.iter().filter(|error| !is_found_already(error));
         findings.extend(refused.map(ToString::to_string));
         for id in self.half_changed_containers()? {
@@ -92,8 +94,8 @@ impl Engine {
 }
 
 /// What is different, and what mends it.
-fn describe(difference: &Difference) -> String {
-    let steps = difference.steps.iter().map(ToString::to_string);
+pub(crate) fn describe(difference: &Difference, whose: &Installation) -> String {
+    let steps = difference.steps.iter().map(|step| step.shown(whose).to_string());
     let lines: Vec<String> = steps
         .flat_map(|step| step.lines().map(|line| format!("\n    {line}")).collect::<Vec<_>>())
         .collect();

@@ -8,12 +8,15 @@ use nix::fcntl::{Flock, FlockArg};
 use zdocker_host::process::{ProcessId, boot_id};
 use zdocker_host::store::{Store, private_dir};
 use zdocker_host::{Kernel, RemoveFailure};
-use zdocker_net::model::UnixNanos;
-use zdocker_net::op::{NamespacePath, Op};
+use zdocker_net::installation::Installation;
+use zdocker_net::model::{Endpoint, UnixNanos};
+use zdocker_net::names::Id;
+use zdocker_net::op::{NamespacePath, Op, Shown};
 
 use crate::config::Config;
 use crate::containers::paths::ContainerPaths;
 use crate::error::EngineError;
+use crate::plug::Unfinished;
 
 /// Where state is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub struct Roots {
 /// Told of what the engine does, by the face that it is called from.
 pub trait Journal {
     /// A step was done, and took `time`.
-    fn step(&mut self, op: &Op, time: Duration);
+    fn step(&mut self, step: &Shown<'_>, time: Duration);
 
     /// Something is wrong that does not keep the verb from being done.
     fn warn(&mut self, text: &str);
@@ -40,6 +43,10 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) boot: String,
     pub(crate) me: ProcessId,
+    pub(crate) installation: Installation,
+    /// The other engine that the records serve, if they do.
+    pub(crate) served: Option<String>,
+    pub(crate) unfinished: Vec<Unfinished>,
     kernel: Kernel,
     pub(crate) journal: Box<dyn Journal>,
 }
@@ -50,24 +57,54 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when they cannot be used.
     pub fn open(roots: Roots, config: Config, journal: Box<dyn Journal>) -> Result<Self, EngineError> {
+        let mut engine = Engine::open_bare(roots, Installation::default(), config, journal)?;
+        match engine.read_served()? {
+            // For looking at what another engine has us do.
+            Some(other) => engine.serve(other),
+            None => engine.record_built_ins()?,
+        }
+        Ok(engine)
+    }
+
+    fn serve(&mut self, engine: String) {
+        // As whoever records there calls it.
+        let directory = std::fs::canonicalize(&self.roots.state).unwrap_or_else(|_| self.roots.state.clone());
+        self.installation = Installation::serving(&engine, &directory.to_string_lossy());
+        self.kernel = Kernel::of(self.installation.clone());
+        self.served = Some(engine);
+    }
+
+    /// The same without the networks that are always there.
+    pub(crate) fn open_bare(
+        roots: Roots,
+        installation: Installation,
+        config: Config,
+        journal: Box<dyn Journal>,
+    ) -> Result<Self, EngineError> {
         let proc = || EngineError::io("read", "/proc");
         private_dir(&roots.run).map_err(EngineError::io("create", &roots.run))?;
-        let mut engine = Engine {
+        Ok(Engine {
             store: Store::open(&roots.state)?,
             boot: boot_id().map_err(proc())?,
             me: ProcessId::own().map_err(proc())?,
-            kernel: Kernel::new(),
+            kernel: Kernel::of(installation.clone()),
+            installation,
+            served: None,
+            unfinished: Vec::new(),
             roots,
             config,
             journal,
-        };
-        engine.record_built_ins()?;
-        Ok(engine)
+        })
     }
 
     /// Where state is kept.
     pub fn roots(&self) -> &Roots {
         &self.roots
+    }
+
+    /// Closes the records. The kernel's sockets are given back, so that they can outlive this.
+    pub(crate) fn close(mut self) -> Kernel {
+        std::mem::take(&mut self.kernel)
     }
 
     pub(crate) fn kernel(&mut self) -> &mut Kernel {
@@ -76,7 +113,9 @@ impl Engine {
 
     /// Carries out a plan; if a step fails, the steps before it are taken back.
     pub(crate) fn apply(&mut self, plan: &[Op]) -> Result<(), EngineError> {
-        self.kernel.apply(plan, &mut |op, time| self.journal.step(op, time))?;
+        let (journal, whose) = (&mut self.journal, &self.installation);
+        self.kernel
+            .apply(plan, &mut |op, time| journal.step(&op.shown(whose), time))?;
         Ok(())
     }
 
@@ -85,7 +124,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotRemoved`] with every step that failed, all others having been done.
     pub(crate) fn take_away(&mut self, what: &str, plan: &[Op]) -> Result<(), EngineError> {
-        let failures = self.kernel.remove(plan, &mut |op, time| self.journal.step(op, time));
+        let (journal, whose) = (&mut self.journal, &self.installation);
+        let failures = self
+            .kernel
+            .remove(plan, &mut |op, time| journal.step(&op.shown(whose), time));
         if failures.is_empty() {
             return Ok(());
         }
@@ -108,6 +150,16 @@ impl Engine {
     /// Where the network namespace of a container is pinned.
     pub(crate) fn namespace_path(&self, container: &str) -> NamespacePath {
         NamespacePath(self.namespaces_dir().join(container).to_string_lossy().into_owned())
+    }
+
+    /// Where the network namespace of a container with these endpoints is found: where another engine says, or where we pin it.
+    pub(crate) fn namespace_of<'a>(
+        &self,
+        container: &Id,
+        mut endpoints: impl Iterator<Item = &'a Endpoint>,
+    ) -> NamespacePath {
+        let given = endpoints.find_map(|endpoint| endpoint.sandbox.clone());
+        given.map_or_else(|| self.namespace_path(container.as_str()), NamespacePath)
     }
 
     pub(crate) fn namespaces_dir(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use zdocker_host::store::{AddressError, StoreError};
 use zdocker_host::{ApplyError, ObserveError};
 use zdocker_net::attach::AttachError;
 use zdocker_net::names::NameError;
+use zdocker_net::ports::PublishedPort;
 use zdocker_net::spec::SpecError;
 
 use crate::config::ConfigError;
@@ -89,6 +90,49 @@ pub enum EngineError {
     NameTaken { name: String, id: String },
     #[error("port {port} of this host is published by container {holder:?} already; stop it, or publish another port")]
     PortTaken { port: String, holder: String },
+    #[error("port {0} of this host is published by another container already; stop it, or publish another port")]
+    PortPublished(String),
+    #[error("container {container} is plugged into network {network:?} already; tear it down first")]
+    PluggedAlready { container: String, network: String },
+    #[error("container {container} is being plugged in or out by process {pid}; try again when it is done")]
+    Plugging { container: String, pid: i32 },
+    #[error("container {0} was unplugged by another command while it was plugged in")]
+    UnpluggedMeanwhile(String),
+    #[error("{what} is up to {engine}, which the records in {directory} serve; leave out --root and --run-root")]
+    Serving {
+        what: &'static str,
+        engine: String,
+        directory: PathBuf,
+    },
+    #[error("there is no interface {interface} in network namespace {namespace}")]
+    NoInterface { interface: String, namespace: String },
+    #[error(
+        "interface {0} of the container is no end of a veth pair whose other end is on this host, so it cannot be limited; \
+         leave out the limits"
+    )]
+    NoPair(String),
+    #[error("endpoint {0} is not plugged in")]
+    NotPlugged(String),
+    #[error(
+        "network {network:?} is on bridge {bridge}, which is not there; create it first (ip link add {bridge} type bridge)"
+    )]
+    NoBridge { bridge: String, network: String },
+    #[error(
+        "network {network:?} is in VRF {vrf}, which is not there; create it first (ip link add {vrf} type vrf table NUMBER)"
+    )]
+    NoVrf { vrf: String, network: String },
+    #[error(
+        "network {network:?} and network {other:?} are different VLANs of one bridge, and the host can be the gateway of one \
+         of them only; leave out one's gateway, or use another bridge"
+    )]
+    OtherVlan { network: String, other: String },
+    #[error(
+        "network {network:?} is made by driver {driver} so far, and containers are on it; take them off before another makes it"
+    )]
+    OtherDriver {
+        network: String,
+        driver: zdocker_net::model::Driver,
+    },
     #[error("no free port of this host was found for {0}")]
     NoFreePort(String),
     #[error("container {name:?} publishes no port {port}; zdocker port {name} shows what it does")]
@@ -207,6 +251,11 @@ impl EngineError {
         u8::try_from(status).unwrap_or(125)
     }
 
+    /// A port of the host is another container's.
+    pub(crate) fn port_published(port: &PublishedPort) -> EngineError {
+        EngineError::PortPublished(format!("{}/{}", port.host_port, port.protocol))
+    }
+
     /// This error, and the one of what was done about it, if that failed as well.
     pub(crate) fn and_then<T>(self, done: Result<T, EngineError>) -> EngineError {
         match done {
@@ -238,8 +287,12 @@ impl EngineError {
 
 impl From<ApplyError> for EngineError {
     fn from(error: ApplyError) -> Self {
-        let step = error.step.to_string();
-        let not_undone: Vec<String> = error.not_undone.iter().map(|f| f.step.to_string()).collect();
+        let step = error.step.shown(&error.whose).to_string();
+        let not_undone: Vec<String> = error
+            .not_undone
+            .iter()
+            .map(|f| f.step.shown(&f.whose).to_string())
+            .collect();
         let leftovers = match not_undone.as_slice() {
             [] => String::new(),
             steps => format!(

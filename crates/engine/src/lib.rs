@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod logs;
 pub mod networks;
 pub mod oci;
+pub mod plug;
 mod private;
 pub mod reload;
 pub mod rootfs;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use zdocker_net::installation::Installation;
 use zdocker_net::op::Op;
 
 use crate::execute::Execution;
@@ -40,6 +41,8 @@ pub enum StepError {
 pub struct ApplyError {
     /// The step that failed.
     pub step: Box<Op>,
+    /// By whom.
+    pub whose: Installation,
     /// Why.
     pub reason: Box<StepError>,
     /// What could not be taken back.
@@ -48,7 +51,7 @@ pub struct ApplyError {
 
 impl fmt::Display for ApplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", Headline(&self.step), self.reason)?;
+        write!(f, "cannot {}: {}", Headline(&self.step, &self.whose), self.reason)?;
         for failure in &self.not_undone {
             write!(f, "; could not take back what was done: {failure}")?;
         }
@@ -63,12 +66,12 @@ impl std::error::Error for ApplyError {
 }
 
 /// The first line of a step, cut where it gets long.
-pub(crate) struct Headline<'a>(pub(crate) &'a Op);
+pub(crate) struct Headline<'a>(pub(crate) &'a Op, pub(crate) &'a Installation);
 
 impl fmt::Display for Headline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 200;
-        let text = self.0.to_string();
+        let text = self.0.shown(self.1).to_string();
         let line = text.lines().next().unwrap_or_default();
         match line.char_indices().nth(LONGEST) {
             Some((end, _)) => write!(f, "\"{}...\"", &line[..end]),
@@ -89,6 +92,7 @@ impl Kernel {
             Ok(()) => Ok(undo),
             Err(failure) => Err(ApplyError {
                 step: Box::new(ops[failure.step].clone()),
+                whose: self.installation().clone(),
                 reason: Box::new(failure.reason),
                 not_undone: self.remove(&undo, &mut |_, _| {}),
             }),

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use zdocker_net::model::Route;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
 
@@ -20,7 +21,7 @@ use crate::kernel::Kernel;
 use crate::netlink::child::{self, Child};
 use crate::netlink::link::{PortSettings, Veth};
 use crate::netlink::message::Requests;
-use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule, tc};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule, tc, vlan};
 use crate::netns::{self, Namespace};
 use crate::nft::batch::ALL_TABLES;
 use crate::nft::element::Change;
@@ -125,8 +126,8 @@ impl<'a> Execution<'a> {
                 self.kernel.has_deleted_elements();
                 let restored = self
                     .kernel
-                    .netfilter()
-                    .and_then(|socket| socket.request(load::replace(&ALL_TABLES, elements), |_, _| {}));
+                    .firewall()
+                    .and_then(|(socket, whose)| socket.request(load::replace(whose, &ALL_TABLES, elements), |_, _| {}));
                 restored.map_err(|error| failed(error.into()))
             }
             Op::UnloadFirewall => {
@@ -134,8 +135,8 @@ impl<'a> Execution<'a> {
                 self.kernel.has_deleted_elements();
                 let unloaded = self
                     .kernel
-                    .netfilter()
-                    .and_then(|socket| socket.request(load::unload(&ALL_TABLES), |_, _| {}));
+                    .firewall()
+                    .and_then(|(socket, whose)| socket.request(load::unload(whose, &ALL_TABLES), |_, _| {}));
                 unloaded.map_err(|error| failed(error.into()))
             }
             Op::SetSysctl { place, key, value } => {
@@ -143,6 +144,27 @@ impl<'a> Execution<'a> {
                 self.set_sysctl(place, key, value).map_err(failed)
             }
             Op::CreateBridge { name, mac, mtu } => self.create_bridge(step, name, *mac, *mtu),
+            Op::FilterVlans { bridge } => {
+                let index = self.index(&Place::Host, bridge).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| vlan::filter(r, index))
+            }
+            Op::JoinVlan { link, vlan } => {
+                let index = self.index(&Place::Host, link).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| vlan::join(r, index, *vlan))
+            }
+            Op::AnswerVlan { bridge, vlan } => {
+                let index = self.index(&Place::Host, bridge).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| vlan::answer(r, index, *vlan))
+            }
+            Op::JoinVrf { link, vrf } => {
+                let index = self.index(&Place::Host, link).map_err(failed)?;
+                let vrf = self.index(&Place::Host, vrf).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| link::set_master(r, index, vrf))
+            }
+            Op::IgnoreRouters { namespace, link } => {
+                self.flush(step)?;
+                self.ignore_routers(namespace, link).map_err(failed)
+            }
             Op::CreateNamespace { path } => {
                 self.flush(step)?;
                 self.create_namespace(step, path).map_err(failed)
@@ -157,7 +179,8 @@ impl<'a> Execution<'a> {
                 hairpin,
                 isolated,
             } => {
-                let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
+                let bridge = bridge.as_ref().map(|bridge| self.index(&Place::Host, bridge));
+                let bridge = bridge.transpose().map_err(failed)?;
                 let file = self.inside(namespace).map_err(failed)?.namespace.clone();
                 self.request(step, &Lane::Route(Place::Host), |r| {
                     link::create_veth(
@@ -172,11 +195,12 @@ impl<'a> Execution<'a> {
                         },
                     )
                 })?;
-                let settings = PortSettings {
+                let settings = bridge.map(|_| PortSettings {
                     hairpin: *hairpin,
                     isolated: *isolated,
-                };
-                self.configure_veth(step, host, namespace, peer, settings)
+                });
+                let ipv6 = self.has_ipv6(*mtu);
+                self.configure_veth(step, host, (namespace, peer), settings, ipv6)
             }
             Op::CreateMacvlan {
                 parent,
@@ -224,16 +248,23 @@ impl<'a> Execution<'a> {
                 };
                 let port = self.index(&Place::Host, link).map_err(failed)?;
                 let bridge = self.index(&Place::Host, bridge).map_err(failed)?;
-                let ipv6 = self.kernel.has_ipv6();
                 self.request(step, &Lane::Route(Place::Host), |r| {
                     link::set_master(r, port, bridge);
-                    link::configure_port(r, port, settings, ipv6)
+                    link::configure_port(r, port, settings, false)
                 })
             }
             Op::CreateIfb { name, mtu } => self.create_ifb(step, name, *mtu),
             Op::LimitRate { link, bucket } => {
                 let index = self.index(&Place::Host, link).map_err(failed)?;
                 self.request(step, &Lane::Route(Place::Host), |r| tc::limit_rate(r, index, bucket))
+            }
+            Op::Unlimit { link } => {
+                let index = self.index(&Place::Host, link).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| tc::unlimit(r, index))
+            }
+            Op::EndRedirect { from } => {
+                let index = self.index(&Place::Host, from).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| tc::end_redirect(r, index))
             }
             Op::Redirect { from, to } => {
                 let from = self.index(&Place::Host, from).map_err(failed)?;
@@ -274,13 +305,34 @@ impl<'a> Execution<'a> {
                 let index = self.index(place, link).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| link::set_up(r, index))
             }
+            Op::SetDown { place, link } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| link::set_down(r, index))
+            }
+            Op::SetReception {
+                place,
+                link,
+                frames,
+                on,
+            } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    link::set_reception(r, index, *frames, *on)
+                })
+            }
+            Op::SetQueueLength { place, link, packets } => {
+                let index = self.index(place, link).map_err(failed)?;
+                self.request(step, &Lane::Route(place.clone()), |r| {
+                    link::set_queue_length(r, index, *packets)
+                })
+            }
             Op::AddRoute {
                 place,
                 link,
                 route,
                 table,
             } => {
-                let index = self.index(place, link).map_err(failed)?;
+                let index = self.way_out(place, link, route).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| {
                     route::add(r, route, index, *table)
                 })
@@ -291,7 +343,7 @@ impl<'a> Execution<'a> {
                 route,
                 table,
             } => {
-                let index = self.index(place, link).map_err(failed)?;
+                let index = self.way_out(place, link, route).map_err(failed)?;
                 self.request(step, &Lane::Route(place.clone()), |r| {
                     route::delete(r, route, index, *table)
                 })
@@ -303,12 +355,16 @@ impl<'a> Execution<'a> {
                 self.request(step, &Lane::Route(place.clone()), |r| rule::delete(r, *from, *table))
             }
             Op::AddElements(elements) => {
-                self.request(step, &Lane::Firewall, |r| element::push_all(r, Change::Add, elements))
+                let whose = self.kernel.installation().clone();
+                self.request(step, &Lane::Firewall, |r| {
+                    element::push_all(r, &whose, Change::Add, elements)
+                })
             }
             Op::DeleteElements(elements) => {
                 self.kernel.has_deleted_elements();
+                let whose = self.kernel.installation().clone();
                 self.request(step, &Lane::Firewall, |r| {
-                    element::push_all(r, Change::Delete, elements)
+                    element::push_all(r, &whose, Change::Delete, elements)
                 })
             }
             Op::ForgetUdpFlows { ports } => {
@@ -484,6 +540,15 @@ impl<'a> Execution<'a> {
         Ok(index)
     }
 
+    /// The index of the interface that a route leaves by; of one that leads nothing on it may be gone.
+    fn way_out(&mut self, place: &Place, link: &InterfaceName, route: &Route) -> Result<u32, StepError> {
+        if route.kind.is_unicast() {
+            self.index(place, link)
+        } else {
+            Ok(0)
+        }
+    }
+
     fn set_sysctl(&mut self, place: &Place, key: &str, value: &str) -> Result<(), StepError> {
         match place {
             Place::Host => sysctl::write(key, value)?,
@@ -495,13 +560,40 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
+    /// Whether an interface whose packets have this size in bytes has IPv6.
+    fn has_ipv6(&mut self, mtu: u32) -> bool {
+        mtu >= IPV6_MIN_MTU && self.kernel.has_ipv6()
+    }
+
+    fn ignore_routers(&mut self, path: &NamespacePath, link: &InterfaceName) -> Result<(), StepError> {
+        if !self.kernel.has_ipv6() {
+            return Ok(());
+        }
+        let key = format!("net/ipv6/conf/{link}/accept_ra");
+        let namespace = self.inside(path)?.namespace.clone();
+        match namespace.run(|| self.kernel.variables().write(&key, "0"))? {
+            // An interface has no IPv6 whose packets are too small for it.
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
     fn load_firewall(&mut self) -> Result<(), StepError> {
-        let socket = self.kernel.netfilter()?;
-        let damaged = whole::damaged_tables(socket)?;
+        let (socket, whose) = self.kernel.firewall()?;
+        let damaged = whole::damaged_tables(socket, whose)?;
         if damaged.is_empty() {
             return Ok(());
         }
-        Ok(socket.request(load::replace(&damaged, &[]), |_, _| {})?)
+        let mut loaded = socket.request(load::create(whose, &damaged), |_, _| {});
+        let cleaning = loaded.is_err();
+        if matches!(&loaded, Err(error) if error.refusal() == Some(Errno::EEXIST)) {
+            loaded = socket.request(load::replace(whose, &damaged, &[]), |_, _| {});
+        }
+        // What is refused or replaced the kernel cleans up behind; mostly there is nothing to be replaced.
+        if cleaning {
+            self.kernel.has_deleted_elements();
+        }
+        Ok(loaded?)
     }
 
     fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
@@ -526,7 +618,7 @@ impl<'a> Execution<'a> {
         self.request(step, &here, |r| link::create_bridge(r, name, mac, mtu))?;
         self.flush(step)?;
         let index = self.index(&Place::Host, name).map_err(failed)?;
-        let ipv6 = self.kernel.has_ipv6();
+        let ipv6 = self.has_ipv6(mtu);
         if ipv6 {
             // Netlink has no way to set this.
             let key = format!("net/ipv6/conf/{name}/accept_ra");
@@ -542,7 +634,7 @@ impl<'a> Execution<'a> {
         let index = self
             .index(&Place::Host, name)
             .map_err(|reason| Failure { step, reason })?;
-        let ipv6 = self.kernel.has_ipv6();
+        let ipv6 = self.has_ipv6(mtu);
         self.request(step, &here, |r| {
             if ipv6 {
                 // In a message of its own and first: it would get an address as soon as it is up.
@@ -578,7 +670,7 @@ impl<'a> Execution<'a> {
             .map_err(failed)?
             .links
             .insert(name.clone(), index);
-        let ipv6 = self.kernel.has_ipv6();
+        let ipv6 = self.has_ipv6(mtu.unwrap_or(IPV6_MIN_MTU));
         self.request(step, &Lane::Route(there), |r| child::name(r, index, name, id, ipv6))
     }
 
@@ -587,9 +679,9 @@ impl<'a> Execution<'a> {
         &mut self,
         step: usize,
         host: &InterfaceName,
-        namespace: &NamespacePath,
-        peer: &InterfaceName,
-        settings: PortSettings,
+        (namespace, peer): (&NamespacePath, &InterfaceName),
+        settings: Option<PortSettings>,
+        ipv6: bool,
     ) -> Result<(), Failure> {
         let failed = |reason: StepError| Failure { step, reason };
         let (here, there) = (Place::Host, Place::Namespace(namespace.clone()));
@@ -598,11 +690,14 @@ impl<'a> Execution<'a> {
             self.index(&here, host).map_err(failed)?,
             self.index(&there, peer).map_err(failed)?,
         );
-        let ipv6 = self.kernel.has_ipv6();
-        if settings.hairpin || settings.isolated || ipv6 {
-            self.request(step, &Lane::Route(here), |r| {
-                link::configure_port(r, port, settings, ipv6)
-            })?;
+        match settings {
+            Some(settings) if settings.hairpin || settings.isolated || ipv6 => {
+                self.request(step, &Lane::Route(here), |r| {
+                    link::configure_port(r, port, settings, ipv6)
+                })?;
+            }
+            Some(_) => {}
+            None => self.request(step, &Lane::Route(here), |r| link::configure_bridge(r, port, ipv6))?,
         }
         if ipv6 {
             self.request(step, &Lane::Route(there), |r| {
@@ -620,6 +715,7 @@ fn kind(op: &Op) -> Option<&'static str> {
         Op::CreateIpvlan { .. } => Some("ipvlan"),
         Op::CreateVlan { .. } => Some("vlan"),
         Op::CreateDummy { .. } => Some("dummy"),
+        Op::FilterVlans { .. } | Op::JoinVlan { .. } | Op::AnswerVlan { .. } => Some("bridge (with VLANs)"),
         _ => None,
     }
 }
@@ -627,7 +723,7 @@ fn kind(op: &Op) -> Option<&'static str> {
 /// Whether a refusal says that a step finds what it is to bring about.
 fn is_so_already(op: &Op, errno: Errno) -> bool {
     match op {
-        Op::AddRule { .. } => errno == Errno::EEXIST,
+        Op::AddRule { .. } | Op::AddRoute { .. } => errno == Errno::EEXIST,
         Op::DeleteRoute { .. } => errno == Errno::ESRCH,
         Op::DeleteAddress { .. } => errno == Errno::EADDRNOTAVAIL,
         Op::DeleteRule { .. } => errno == Errno::ENOENT,
@@ -647,6 +743,9 @@ fn prepare_namespace(ipv6: bool, variables: &mut OwnProc) -> std::io::Result<Soc
     socket.request(requests, |_, _| {}).map_err(std::io::Error::other)?;
     Ok(socket)
 }
+
+/// Interfaces have no IPv6 whose packets are smaller (RFC 8200, section 5).
+const IPV6_MIN_MTU: u32 = 1280;
 
 /// The index of `lo` in every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
 const LOOPBACK: u32 = 1;

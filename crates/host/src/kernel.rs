@@ -1,5 +1,8 @@
 //! The network of the machine that zdocker runs on, reached by netlink.
 
+use std::os::fd::OwnedFd;
+
+use zdocker_net::installation::Installation;
 use zdocker_net::op::HostPort;
 
 use crate::conntrack;
@@ -9,6 +12,7 @@ use crate::sysctl::{self, OwnProc};
 /// The network of the namespace that the calling thread is in when a socket is first needed.
 #[derive(Default)]
 pub struct Kernel {
+    installation: Installation,
     route: Option<Socket>,
     netfilter: Option<Socket>,
     ipv6: Option<bool>,
@@ -18,9 +22,28 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Opens nothing yet: sockets are opened when first needed, and kept.
+    /// For zdocker's own installation. Opens nothing yet: sockets are opened when first needed, and kept.
     pub fn new() -> Self {
         Kernel::default()
+    }
+
+    /// The same for another: its tables are those of all that is done.
+    pub fn of(installation: Installation) -> Self {
+        Kernel {
+            installation,
+            ..Kernel::default()
+        }
+    }
+
+    /// Whose tables these are.
+    pub(crate) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// The socket by which the tables of the installation are reached.
+    pub(crate) fn firewall(&mut self) -> Result<(&mut Socket, &Installation), NetlinkError> {
+        let socket = open_once(&mut self.netfilter, Subsystem::Netfilter)?;
+        Ok((socket, &self.installation))
     }
 
     pub(crate) fn route(&mut self) -> Result<&mut Socket, NetlinkError> {
@@ -47,9 +70,11 @@ impl Kernel {
         self.deleted_elements = true;
     }
 
-    /// The netfilter socket, if closing it would wait for the kernel's cleaning.
-    pub(crate) fn take_netfilter_to_be_cleaned(&mut self) -> Option<Socket> {
-        self.netfilter.take().filter(|_| self.deleted_elements)
+    /// What would wait for the kernel's cleaning if it were closed.
+    pub(crate) fn take_lingering(&mut self) -> Vec<OwnedFd> {
+        let socket = self.netfilter.take().filter(|_| self.deleted_elements);
+        let mount = self.proc.take_mount();
+        socket.map(OwnedFd::from).into_iter().chain(mount).collect()
     }
 
     /// Whether the kernel has IPv6 at all.

@@ -1,8 +1,9 @@
 //! Ending without waiting for the kernel's cleaning.
 //!
 //! When elements were deleted, closing the nfnetlink socket waits about 15 ms for an RCU grace period
-//! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), also when it is the process's end that closes it. A process
-//! that is about to end leaves its socket to a small child instead, which nobody waits for.
+//! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), and closing a procfs of our own, which unmounts it, as long
+//! (`namespace_unlock`, fs/namespace.c); also when it is the process's end that closes them. A process that is about to end
+//! leaves them to a small child instead, which nobody waits for.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -11,38 +12,42 @@ use nix::fcntl::OFlag;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 use crate::kernel::Kernel;
-use crate::netlink::Socket;
 
 impl Kernel {
-    /// Gives up the sockets. For a process that ends right afterwards: its end is not held up, and the child that
-    /// closes the socket is not its zombie for long.
+    /// Gives up sockets and mounts. For a process that ends right afterwards: its end is not held up, and the child that
+    /// closes them is not its zombie for long.
     pub fn leave(mut self) {
-        if let Some(socket) = self.take_netfilter_to_be_cleaned() {
-            // Where no child can be made, closing the socket here waits, and that is all.
-            let _ = leave_to_child(socket);
+        let lingering = self.take_lingering();
+        if !lingering.is_empty() {
+            // Where no child can be made, closing them here waits, and that is all.
+            let _ = leave_to_child(lingering);
         }
     }
 }
 
-/// Makes the child, and closes the socket here. The child ends when what is returned is closed, which the end of this
+/// Makes the child, and closes the descriptors here. The child ends when what is returned is closed, which the end of this
 /// process sees to.
-fn leave_to_child(socket: Socket) -> nix::Result<(Pid, OwnedFd)> {
+fn leave_to_child(lingering: Vec<OwnedFd>) -> nix::Result<(Pid, OwnedFd)> {
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let mut kept: Vec<RawFd> = lingering.iter().chain([&read_end]).map(AsRawFd::as_raw_fd).collect();
+    kept.sort_unstable();
     // SAFETY: the child only makes system calls (`hold`), so it does not matter which locks other threads held.
     match unsafe { fork() }? {
-        ForkResult::Child => hold(socket.as_raw_fd(), read_end.as_raw_fd()),
+        ForkResult::Child => hold(&kept, read_end.as_raw_fd()),
         ForkResult::Parent { child } => Ok((child, write_end)),
     }
 }
 
-/// In the child: holds the socket until the parent has closed it, and nothing else of the parent's.
-fn hold(socket: RawFd, parent: RawFd) -> ! {
-    let (low, high) = (socket.min(parent) as u32, socket.max(parent) as u32);
-    for others in [0..low, low + 1..high, high + 1..u32::MAX] {
-        if !others.is_empty() {
+/// In the child: holds the descriptors `kept`, which are in order, until the parent has closed its end of `parent`, and
+/// nothing else of the parent's.
+fn hold(kept: &[RawFd], parent: RawFd) -> ! {
+    let mut first = 0;
+    for end in kept.iter().map(|fd| *fd as u32).chain([u32::MAX]) {
+        if first < end {
             // SAFETY: the call takes no pointers, and no value here owns any of the descriptors.
-            unsafe { libc::syscall(libc::SYS_close_range, others.start, others.end - 1, 0) };
+            unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
         }
+        first = end.saturating_add(1);
     }
     // SAFETY: the path is a constant text with its closing zero.
     unsafe { libc::chdir(c"/".as_ptr()) };
@@ -61,7 +66,7 @@ fn hold(socket: RawFd, parent: RawFd) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::Subsystem;
+    use crate::netlink::{Socket, Subsystem};
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::sys::wait::{WaitStatus, waitpid};
     use std::io::Read;
@@ -81,7 +86,7 @@ mod tests {
         // SAFETY: the descriptor was just made and belongs to nobody else.
         let inherited = unsafe { OwnedFd::from_raw_fd(highest) };
         let socket = Socket::open(Subsystem::Netfilter).unwrap();
-        let (child, parents_end) = leave_to_child(socket).unwrap();
+        let (child, parents_end) = leave_to_child(vec![socket.into()]).unwrap();
         drop(inherited);
         // Ends only when the child has closed its copy, so what follows sees it when it is done with closing.
         std::fs::File::from(read_end).read_to_end(&mut Vec::new()).unwrap();

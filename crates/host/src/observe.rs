@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use zdocker_net::model::BridgeDevice;
 use zdocker_net::names::InterfaceName;
+use zdocker_net::op::NamespacePath;
 use zdocker_net::seen::{Seen, SeenBridge, SeenLink};
+use zdocker_net::tuning::Tuning;
 
 use crate::kernel::Kernel;
 use crate::netlink::link::Link;
 use crate::netlink::route::Route;
-use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, tc};
 use crate::netns::{Namespace, NamespaceError};
 use crate::nft::whole;
+use crate::observe_whole::read_all;
 use crate::sysctl::{self, SysctlError};
 
 /// Why the host could not be looked at.
@@ -47,14 +51,16 @@ impl Kernel {
             let bridge = names.get(&link.master?)?;
             Some((link.seen.name.clone(), bridge.seen.name.clone()))
         });
+        let egress = egress(&routes)
+            .and_then(|index| names.get(&index))
+            .map(|link| &link.seen);
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
             addresses: addresses.iter().map(|address| address.own.address).collect(),
             ports: ports.collect(),
-            egress_mtu: egress(&routes)
-                .and_then(|index| names.get(&index))
-                .map(|link| link.seen.mtu),
+            egress_mtu: egress.map(|link| link.mtu),
+            egress: egress.map(|link| link.name.clone()),
             routes: routes
                 .iter()
                 .map(|route| route.destination)
@@ -77,7 +83,8 @@ impl Kernel {
     /// # Errors
     /// [`ObserveError`]
     pub fn has_whole_firewall(&mut self) -> Result<bool, ObserveError> {
-        Ok(whole::damaged_tables(self.netfilter()?)?.is_empty())
+        let (socket, whose) = self.firewall()?;
+        Ok(whole::damaged_tables(socket, whose)?.is_empty())
     }
 
     /// The interface of the host called `name`, if there is one.
@@ -97,13 +104,62 @@ impl Kernel {
         Ok(link::find(&mut socket, name)?.is_some())
     }
 
+    /// How an interface within a namespace is set, and the values of these kernel variables there; `None` if the namespace or
+    /// the interface is gone.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_tuning(
+        &mut self,
+        namespace: &NamespacePath,
+        name: &InterfaceName,
+        sysctls: &[String],
+    ) -> Result<Option<Tuning>, ObserveError> {
+        let namespace = match Namespace::open(Path::new(&namespace.0)) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            namespace => namespace?,
+        };
+        let variables = self.variables();
+        let (socket, values) = namespace.run(|| (Socket::open(Subsystem::Route), read_all(variables, sysctls)))?;
+        let link = link::find(&mut socket?, name)?;
+        let values = values?;
+        Ok(link.map(|link| Tuning {
+            mac: link.seen.mac,
+            mtu: Some(link.seen.mtu),
+            promiscuous: Some(link.takes.0),
+            all_multicast: Some(link.takes.1),
+            queue_length: link.queue_length,
+            sysctls: values,
+        }))
+    }
+
+    /// Whether what leaves by an interface of the host is limited, and whether what comes in is led elsewhere; neither if it is
+    /// gone.
+    ///
+    /// # Errors
+    /// [`ObserveError`]
+    pub fn observe_limits(&mut self, name: &InterfaceName) -> Result<(bool, bool), ObserveError> {
+        let socket = self.route()?;
+        match socket.interface_index(name)? {
+            Some(index) => Ok(tc::limits(socket, index)?),
+            None => Ok((false, false)),
+        }
+    }
+
     /// Looks at as much as plugging into one bridge depends on.
     ///
     /// # Errors
     /// [`ObserveError`]
-    pub fn observe_bridge(&mut self, bridge: &InterfaceName) -> Result<SeenBridge, ObserveError> {
+    pub fn observe_bridge(&mut self, bridge: &BridgeDevice) -> Result<SeenBridge, ObserveError> {
+        let socket = self.route()?;
+        let link = link::find(socket, &bridge.name)?;
+        let addresses = match &link {
+            Some(link) if bridge.ownership.is_shared() => address::of(socket, link.index)?,
+            _ => Vec::new(),
+        };
         Ok(SeenBridge {
-            link: link::find(self.route()?, bridge)?.map(|link| link.seen),
+            link: link.map(|link| link.seen),
+            addresses,
             firewall: self.has_whole_firewall()?,
         })
     }

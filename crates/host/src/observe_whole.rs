@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use zdocker_net::mend::{SeenNamespace, SeenRoute, SeenTables};
+use zdocker_net::mend::{SeenInterface, SeenNamespace, SeenRoute, SeenTables};
 use zdocker_net::names::InterfaceName;
 use zdocker_net::op::NamespacePath;
 
 use crate::kernel::Kernel;
-use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule};
+use crate::netlink::{NetlinkError, Socket, Subsystem, address, link, route, rule, vlan};
 use crate::netns::Namespace;
 use crate::nft::dump;
 use crate::observe::ObserveError;
@@ -20,8 +20,13 @@ impl Kernel {
     /// [`ObserveError`]
     pub fn observe_host(&mut self) -> Result<SeenNamespace, ObserveError> {
         let socket = self.route()?;
+        let vlans = vlan::only(socket)?;
+        let interface = |link: &link::Link| SeenInterface {
+            vlan: vlans.get(&link.index).copied(),
+            ..link.interface()
+        };
         Ok(SeenNamespace {
-            interfaces: link::all(socket)?.iter().map(link::Link::interface).collect(),
+            interfaces: link::all(socket)?.iter().map(interface).collect(),
             addresses: addresses(socket)?,
             ..SeenNamespace::default()
         })
@@ -37,9 +42,13 @@ impl Kernel {
     ) -> Result<SeenNamespace, ObserveError> {
         let socket = self.route()?;
         let mut seen = SeenNamespace::default();
+        let vlans = vlan::only(socket)?;
         for name in names {
-            seen.interfaces
-                .extend(link::find(socket, name)?.map(|link| link.interface()));
+            let found = link::find(socket, name)?.map(|link| SeenInterface {
+                vlan: vlans.get(&link.index).copied(),
+                ..link.interface()
+            });
+            seen.interfaces.extend(found);
         }
         Ok(seen)
     }
@@ -73,19 +82,19 @@ impl Kernel {
     /// # Errors
     /// [`ObserveError`]
     pub fn observe_tables(&mut self) -> Result<SeenTables, ObserveError> {
-        let reference = Namespace::run_in_new(dump::of_fresh_tables)??;
-        let socket = self.netfilter()?;
-        if dump::structure(socket)? != reference {
+        let reference = Namespace::run_in_new(|| dump::of_fresh_tables(self.installation()))??;
+        let (socket, whose) = self.firewall()?;
+        if dump::structure(socket, whose)? != reference {
             return Ok(SeenTables::Damaged);
         }
-        Ok(match dump::elements(socket)? {
+        Ok(match dump::elements(socket, whose)? {
             Some(elements) => SeenTables::Whole(elements),
             None => SeenTables::Damaged,
         })
     }
 }
 
-fn read_all(variables: &mut OwnProc, keys: &[String]) -> Result<Vec<(String, String)>, SysctlError> {
+pub(crate) fn read_all(variables: &mut OwnProc, keys: &[String]) -> Result<Vec<(String, String)>, SysctlError> {
     let mut read = |key: &String| Ok(variables.read(key)?.map(|value| (key.clone(), value)));
     keys.iter().filter_map(|key| read(key).transpose()).collect()
 }
@@ -97,10 +106,14 @@ fn addresses(socket: &mut Socket) -> Result<Vec<(u32, zdocker_net::model::Interf
 
 fn inside(socket: &mut Socket) -> Result<SeenNamespace, NetlinkError> {
     let routes = route::all(socket)?.into_iter().map(|route| SeenRoute {
+        kind: route.kind(),
+        // Routes that lead nothing on have an interface in IPv6 all the same.
+        index: route.index.filter(|_| route.kind().is_unicast()),
+        mtu: route.mtu,
+        advmss: route.advmss,
         table: route.table,
         destination: route.destination,
         via: route.via,
-        index: route.index,
         metric: route.metric,
     });
     Ok(SeenNamespace {

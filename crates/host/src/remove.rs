@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use zdocker_net::firewall::Element;
+use zdocker_net::installation::Installation;
 use zdocker_net::names::InterfaceName;
-use zdocker_net::op::{Op, Place};
+use zdocker_net::op::{NamespacePath, Op, Place};
 
 use crate::apply::{Headline, StepError, Watch};
 use crate::execute::Execution;
@@ -23,13 +24,15 @@ use crate::nft::{batch, element};
 pub struct RemoveFailure {
     /// The step.
     pub step: Op,
+    /// By whom.
+    pub whose: Installation,
     /// Why it failed.
     pub reason: StepError,
 }
 
 impl fmt::Display for RemoveFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", Headline(&self.step), self.reason)
+        write!(f, "cannot {}: {}", Headline(&self.step, &self.whose), self.reason)
     }
 }
 
@@ -50,6 +53,7 @@ impl Kernel {
                 Ok(()) => watch(op, start.elapsed()),
                 Err(reason) => failures.push(RemoveFailure {
                     step: op.clone(),
+                    whose: self.installation().clone(),
                     reason,
                 }),
             }
@@ -61,7 +65,8 @@ impl Kernel {
         match op {
             Op::DeleteElements(elements) => {
                 self.has_deleted_elements();
-                Ok(delete_elements(self.netfilter()?, elements)?)
+                let (netfilter, whose) = self.firewall()?;
+                Ok(delete_elements(netfilter, whose, elements)?)
             }
             Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
             // What was in a namespace that is gone went with it.
@@ -69,8 +74,12 @@ impl Kernel {
                 place: Place::Namespace(path),
                 ..
             }
+            | Op::DeleteRoute {
+                place: Place::Namespace(path),
+                ..
+            }
             | Op::DeleteInside { namespace: path, .. }
-                if !Path::new(&path.0).exists() =>
+                if is_gone(path) =>
             {
                 Ok(())
             }
@@ -79,6 +88,7 @@ impl Kernel {
                 let mut socket = namespace.run(|| Socket::open(Subsystem::Route))??;
                 Ok(delete_link(&mut socket, link)?)
             }
+            Op::Unlimit { .. } | Op::EndRedirect { .. } | Op::JoinBridge { .. } => self.unset(op),
             Op::DeleteNamespace { path } => Ok(netns::delete(Path::new(&path.0))?),
             Op::ForgetUdpFlows { ports } => Ok(self.forget_udp(ports)?),
             // Nothing is taken away by any other step, so nothing of it can be gone already.
@@ -88,6 +98,30 @@ impl Kernel {
             },
         }
     }
+}
+
+impl Kernel {
+    /// Takes a limit or a setting from an interface, which may not have it any more, or be gone.
+    fn unset(&mut self, op: &Op) -> Result<(), StepError> {
+        match Execution::new(self, std::slice::from_ref(op), &mut |_, _| {}).run().0 {
+            Ok(()) => Ok(()),
+            Err(failure) => match failure.reason {
+                StepError::NoLink(_) => Ok(()),
+                StepError::Netlink(error)
+                    if matches!(error.refusal(), Some(Errno::ENOENT | Errno::EINVAL | Errno::ENODEV)) =>
+                {
+                    Ok(())
+                }
+                reason => Err(reason),
+            },
+        }
+    }
+}
+
+/// Whether there is no namespace at the path: no file, or one that nothing is pinned at any more.
+fn is_gone(path: &NamespacePath) -> bool {
+    let entered = Namespace::open(Path::new(&path.0)).and_then(|namespace| namespace.run(|| ()));
+    entered.is_err_and(|error| matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)))
 }
 
 fn delete_link(route: &mut Socket, name: &InterfaceName) -> Result<(), NetlinkError> {
@@ -100,24 +134,28 @@ fn delete_link(route: &mut Socket, name: &InterfaceName) -> Result<(), NetlinkEr
 }
 
 /// Deletes those of the elements that are there.
-fn delete_elements(netfilter: &mut Socket, elements: &[Element]) -> Result<(), NetlinkError> {
+fn delete_elements(netfilter: &mut Socket, whose: &Installation, elements: &[Element]) -> Result<(), NetlinkError> {
     let mut requests = Requests::default();
     batch::begin(&mut requests);
-    element::push_all(&mut requests, Change::Delete, elements);
+    element::push_all(&mut requests, whose, Change::Delete, elements);
     batch::end(&mut requests);
     match netfilter.request(requests, |_, _| {}) {
-        Err(error) if error.refusal() == Some(Errno::ENOENT) => delete_present(netfilter, elements.to_vec()),
+        Err(error) if error.refusal() == Some(Errno::ENOENT) => delete_present(netfilter, whose, elements.to_vec()),
         result => result,
     }
 }
 
 /// The same one by one in a batch that the kernel refuses as a whole, naming each that is missing; then without them.
 /// Another process may take more away in between, so this goes on as long as there is less each time.
-fn delete_present(netfilter: &mut Socket, mut elements: Vec<Element>) -> Result<(), NetlinkError> {
+fn delete_present(
+    netfilter: &mut Socket,
+    whose: &Installation,
+    mut elements: Vec<Element>,
+) -> Result<(), NetlinkError> {
     while !elements.is_empty() {
         let mut requests = Requests::default();
         let first = 1 + batch::begin(&mut requests);
-        element::push_each(&mut requests, Change::Delete, &elements);
+        element::push_each(&mut requests, whose, Change::Delete, &elements);
         batch::end(&mut requests);
         let refusals = netfilter.exchange(requests, |_, _| {})?;
         if refusals.is_empty() {

@@ -58,8 +58,16 @@ pub fn write(key: &str, value: &str) -> Result<(), SysctlError> {
 fn write_file(path: &Path, value: &str) -> io::Result<()> {
     // Not fs::write: that would ask for the file to be created, which a missing variable answers by "permission
     // denied".
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    io::Write::write_all(&mut file, value.as_bytes())
+    match fs::OpenOptions::new().write(true).open(path) {
+        Ok(mut file) => io::Write::write_all(&mut file, value.as_bytes()),
+        // Within somebody's container, say, who has set it as it is to be.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem && has_value(path, value) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_value(path: &Path, value: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.trim_end() == value)
 }
 
 /// Whether the kernel has IPv6 at all (`ipv6.disable=1` on its command line takes it away).
@@ -100,6 +108,12 @@ impl OwnProc {
             Some(path) => read_file(&path, key),
             None => read(key),
         }
+    }
+
+    /// Gives it up, unmounted as soon as it is closed, which the kernel takes some milliseconds for.
+    pub(crate) fn take_mount(&mut self) -> Option<OwnedFd> {
+        self.uses = 0;
+        self.mount.take()
     }
 
     /// Where the variable is; `None` where we cannot have a procfs of our own (before Linux 5.2), and share the system's.
@@ -143,4 +157,41 @@ fn own(result: libc::c_long) -> io::Result<OwnedFd> {
     let fd = Errno::result(result)?;
     // SAFETY: the descriptor was just opened and belongs to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_cannot_be_written_may_be_right_already() {
+        // Read-only for everybody, as /proc/sys is within containers.
+        unshare_with_read_only_proc(|| {
+            let key = "net/ipv4/ip_forward";
+            let value = read(key).unwrap().unwrap();
+            write(key, &value).unwrap();
+            let other = if value == "0" { "1" } else { "0" };
+            let refused = write(key, other).unwrap_err();
+            assert_eq!(refused.source.kind(), io::ErrorKind::ReadOnlyFilesystem);
+        });
+    }
+
+    /// Runs `test` on a thread with mounts and network of its own, where `/proc/sys` is read-only.
+    fn unshare_with_read_only_proc(test: impl FnOnce() + Send) {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        let on_thread = || {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
+            let flags = [
+                ("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
+                ("/proc/sys", MsFlags::MS_BIND),
+                ("/proc/sys", MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY),
+            ];
+            for (path, flags) in flags {
+                mount(Some(path), path, None::<&str>, flags, None::<&str>).unwrap();
+            }
+            test();
+        };
+        std::thread::scope(|scope| scope.spawn(on_thread).join().unwrap());
+    }
 }

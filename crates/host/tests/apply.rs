@@ -23,6 +23,7 @@ fn whole_endpoint(network: &Network) -> Endpoint {
     endpoint.settings.bandwidth = Bandwidth {
         receive: Some(10_000_000),
         send: Some(512_000),
+        ..Bandwidth::default()
     };
     endpoint
 }
@@ -43,11 +44,7 @@ fn plan(directory: &Path) -> Vec<Op> {
     let route = |destination, via: Option<&str>, metric| Op::AddRoute {
         place: Place::Namespace(namespace_path(directory, &endpoint)),
         link: name("eth0"),
-        route: Route {
-            destination: subnet(destination),
-            via: via.map(ip),
-            metric,
-        },
+        route: Route::new(subnet(destination), via.map(ip), metric),
         table: None,
     };
     ops.extend([
@@ -161,7 +158,7 @@ fn what_is_applied_is_seen_and_taken_back() {
         let undo = kernel.apply(&ops, &mut |op, _| watched.push(op.clone())).unwrap();
         assert_eq!(watched, ops);
 
-        let seen = kernel.observe_bridge(&name("br7")).unwrap();
+        let seen = kernel.observe_bridge(&network(7).bridge.unwrap()).unwrap();
         let link = seen.link.unwrap();
         assert_eq!(
             (link.name.as_str(), link.mac, link.mtu, seen.firewall),
@@ -243,11 +240,7 @@ fn failing_steps(directory: &Path) -> Vec<Op> {
     let unreachable = |place| Op::AddRoute {
         place,
         link: name("lo"),
-        route: Route {
-            destination: subnet("198.18.0.0/15"),
-            via: Some(ip("203.0.113.99")),
-            metric: None,
-        },
+        route: Route::new(subnet("198.18.0.0/15"), Some(ip("203.0.113.99")), None),
         table: None,
     };
     let endpoint = endpoint(&network(7), 2, &[]);
@@ -322,11 +315,7 @@ fn errors_name_the_step_and_the_kernels_reason() {
             Op::AddRoute {
                 place: Place::Host,
                 link: name("lo"),
-                route: Route {
-                    destination: subnet("10.0.0.0/8"),
-                    via: Some(ip("192.0.2.1")),
-                    metric: None,
-                },
+                route: Route::new(subnet("10.0.0.0/8"), Some(ip("192.0.2.1")), None),
                 table: None,
             },
             "cannot \"ip route replace 10.0.0.0/8 via 192.0.2.1 dev lo\": Network is unreachable (os error 101): \

@@ -50,6 +50,8 @@ fn elements() -> Vec<Element> {
     }));
     elements.extend([
         Element::Strict(common::name("br7")),
+        Element::Tolerant(common::name("br7")),
+        Element::Free(common::name("zdv7")),
         Element::Apart(common::name("br7")),
     ]);
     let open = endpoint_elements(&network, &endpoint(&network, 2, &["8080:80", "8081:80", "53:53/udp"]));

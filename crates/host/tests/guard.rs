@@ -17,7 +17,7 @@ use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike};
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
-use zdocker_net::firewall::endpoint_elements;
+use zdocker_net::firewall::{Element, endpoint_elements};
 use zdocker_net::model::{Endpoint, Network};
 use zdocker_net::names::MacAddress;
 use zdocker_net::op::Op;
@@ -345,6 +345,16 @@ fn frames_with_others_addresses_do_not_arrive() {
             arriving(directory.path(), &attacker, &victim, &all),
             expected(&|good| good)
         );
+
+        // All arrive from a port that may do as it likes.
+        let unguarded = Element::Free(attacker.host_interface.clone());
+        let freed = [Op::AddElements(vec![unguarded.clone()])];
+        let undo = kernel.apply(&freed, &mut nothing).unwrap();
+        assert_eq!(
+            arriving(directory.path(), &attacker, &victim, &all),
+            expected(&|_| true)
+        );
+        assert!(kernel.remove(&undo, &mut nothing).is_empty());
 
         // The same frames all arrive when no port is guarded, so it is the guard that stops them. (LLDP is never
         // forwarded by a bridge when sent to its group address, but to a station's it is.)

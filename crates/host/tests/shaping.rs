@@ -55,7 +55,11 @@ impl World {
     /// Plugs in an endpoint that may receive and send so many bits a second.
     fn attach(&mut self, host: u8, receive: Option<u64>, send: Option<u64>) -> (Endpoint, Namespace) {
         let mut endpoint = endpoint(&self.network, host, &[]);
-        endpoint.settings.bandwidth = Bandwidth { receive, send };
+        endpoint.settings.bandwidth = Bandwidth {
+            receive,
+            send,
+            ..Bandwidth::default()
+        };
         let ops = attach(self.directory.path(), &self.network, &endpoint);
         self.kernel.apply(&ops, &mut nothing).unwrap();
         let path = namespace_path(self.directory.path(), &endpoint).0;
@@ -133,7 +137,7 @@ fn each_direction_has_its_own_limit_and_others_have_none() {
         let (limited, inside) = world.attach(2, Some(20_000_000), Some(8_000_000));
         let (_, free) = world.attach(3, None, None);
         let (_, other) = world.attach(4, None, None);
-        let bytes = |rate| Some(TokenBucket::new(rate, 1500).rate);
+        let bytes = |rate| Some(TokenBucket::new(rate, None, 1500).rate);
         assert_eq!(queue("zdv7x2"), ("tbf".to_owned(), bytes(20_000_000)));
         assert_eq!(queue("zdi7x2"), ("tbf".to_owned(), bytes(8_000_000)));
         assert_eq!(led_to("zdv7x2"), ["zdi7x2"]);

@@ -17,7 +17,7 @@ use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, So
 use zdocker_host::Kernel;
 use zdocker_host::netns::Namespace;
 use zdocker_net::firewall::{Element, endpoint_elements};
-use zdocker_net::model::{Endpoint, Network};
+use zdocker_net::model::{Endpoint, Isolation, Network};
 use zdocker_net::op::{HostPort, Op};
 
 /// How long an answer may take that must come, on a busy machine.
@@ -199,6 +199,48 @@ fn published_ports_and_neighbours() {
             direct(&web, "[2001:db8::2]:80", PATIENCE).as_deref(),
             Some("2001:db8::2 2001:db8::1")
         );
+    });
+}
+
+/// Networks that tolerate others and those that are open reach each other; two that tolerate others do not, and nobody reaches
+/// one that is neither.
+#[test]
+fn open_tolerant_and_other_networks() {
+    on_a_host(|| {
+        let mut world = World::new();
+        let kinds = [
+            (4, Isolation::None),
+            (5, Isolation::None),
+            (6, Isolation::Tolerant),
+            (7, Isolation::Tolerant),
+            (8, Isolation::Normal),
+            (9, Isolation::Strict),
+        ];
+        let containers = kinds.map(|(number, isolation)| {
+            let mut network = network(number);
+            network.settings.isolation = isolation;
+            world.kernel.apply(&create(&network), &mut nothing).unwrap();
+            (number, isolation, world.attach(&network, &endpoint(&network, 2, &[])))
+        });
+        for (own, from, container) in &containers {
+            for (number, to, _) in containers.iter().filter(|(number, ..)| number != own) {
+                let open = matches!(
+                    (from, to),
+                    (Isolation::None, Isolation::None | Isolation::Tolerant) | (Isolation::Tolerant, Isolation::None)
+                );
+                for (to, own) in [
+                    (format!("10.{number}.0.2"), format!("10.{own}.0.2")),
+                    (format!("fd00:{number}::2"), format!("fd00:{own}::2")),
+                ] {
+                    // Each is seen by its own address.
+                    let expected = open.then(|| format!("{to} {own}"));
+                    let patience = if open { PATIENCE } else { SILENCE };
+                    let target = SocketAddr::new(ip(&to), 80).to_string();
+                    let answer = container.run(|| tcp(&target, patience)).unwrap();
+                    assert_eq!(answer, expected, "{own} {from:?} to {to}");
+                }
+            }
+        }
     });
 }
 

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::{Endpoint, GatewayMode, Isolation, Network};
+use crate::model::{Callers, Driver, Endpoint, GatewayMode, Isolation, Network};
 use crate::names::{InterfaceName, MacAddress};
 use crate::ports::{Protocol, PublishedPort};
 use crate::subnet::{Family, Subnet};
@@ -17,27 +17,28 @@ use crate::subnet::{Family, Subnet};
 /// `nft`.
 pub const RULESET: &str = include_str!("firewall.nft");
 
-/// The name of both our tables, `inet zdocker` and `bridge zdocker`.
+/// The name of both tables of zdocker's own installation, `inet zdocker` and `bridge zdocker`.
 pub const TABLE: &str = "zdocker";
 
-/// How the names of endpoints' bridge ports begin. Frames from such a port must bear its endpoint's addresses: one without an
+/// How the names of its endpoints' bridge ports begin. Frames from such a port must bear its endpoint's addresses: one without an
 /// endpoint, as a port is whose endpoint was removed while somebody holds its namespace, gets nothing through.
 pub const PORT_PREFIX: &str = "zdv";
 
-/// Which of our two tables a set or map is in.
+/// Which of an installation's two tables a set or map is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
-    /// `inet zdocker`: publishing, masquerading, isolation.
+    /// `inet`: publishing, masquerading, isolation.
     Inet,
-    /// `bridge zdocker`: no frame with another endpoint's addresses.
+    /// `bridge`: no frame with another endpoint's addresses.
     Bridge,
 }
 
 impl fmt::Display for Table {
+    /// The family that the table is of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Table::Inet => "inet zdocker",
-            Table::Bridge => "bridge zdocker",
+            Table::Inet => "inet",
+            Table::Bridge => "bridge",
         })
     }
 }
@@ -87,6 +88,9 @@ pub enum Element {
     Strict(InterfaceName),
     /// All bridges that are marked so reach each other (set `mutual`).
     Mutual(InterfaceName),
+    /// Bridges that are marked mutual and this one reach each other; others that are marked like this one do not reach it
+    /// (set `tolerant`).
+    Tolerant(InterfaceName),
     /// Containers at this bridge do not reach each other, not even by way of the host, but for what is published (set
     /// `apart`).
     Apart(InterfaceName),
@@ -110,6 +114,8 @@ pub enum Element {
         /// The container's port.
         port: u16,
     },
+    /// Frames from this bridge port may bear any addresses (bridge set `free`).
+    Free(InterfaceName),
     /// An address that frames from this bridge port may bear (bridge sets `pins4`, `pins6`).
     Pin {
         /// The bridge port: the host's end of the veth pair.
@@ -156,7 +162,7 @@ impl Element {
     /// The table that the element's set or map is in.
     pub fn table(&self) -> Table {
         match self {
-            Element::Pin { .. } | Element::Target { .. } => Table::Bridge,
+            Element::Pin { .. } | Element::Target { .. } | Element::Free(_) => Table::Bridge,
             _ => Table::Inet,
         }
     }
@@ -175,6 +181,7 @@ impl Element {
             Element::Within(_) => "links",
             Element::Strict(_) => "strict",
             Element::Mutual(_) => "mutual",
+            Element::Tolerant(_) => "tolerant",
             Element::Apart(_) => "apart",
             Element::Routed(..) => "routed",
             Element::Unprotected(..) => "unprotected",
@@ -182,6 +189,7 @@ impl Element {
             Element::Open { address, .. } => by_family(Family::of(*address), "open4", "open6"),
             Element::Pin { address, .. } => by_family(Family::of(*address), "pins4", "pins6"),
             Element::Target { .. } => "targets6",
+            Element::Free(_) => "free",
         }
     }
 }
@@ -204,7 +212,12 @@ impl fmt::Display for Element {
             Element::Masquerade(subnet) => write!(f, "{subnet}"),
             Element::Outbound { subnet, address } => write!(f, "{subnet} : {address}"),
             Element::Same(from, to) => write!(f, "{from} . {to}"),
-            Element::Bridge(name) | Element::Internal(name) | Element::Strict(name) | Element::Mutual(name) => {
+            Element::Bridge(name)
+            | Element::Internal(name)
+            | Element::Strict(name)
+            | Element::Mutual(name)
+            | Element::Tolerant(name)
+            | Element::Free(name) => {
                 write!(f, "\"{name}\"")
             }
             Element::Routed(family, name) | Element::Unprotected(family, name) => {
@@ -226,13 +239,35 @@ impl fmt::Display for Element {
     }
 }
 
-/// The elements that a network has from its creation to its removal.
+/// The elements that a network has from its creation to its removal. What passes somebody else's bridge is his to decide
+/// about.
 pub fn network_elements(network: &Network) -> Vec<Element> {
-    let Some(bridge) = &network.bridge else {
+    if !network.passes_tables() || network.is_on_foreign_bridge() {
         return Vec::new();
-    };
-    let name = || bridge.name.clone();
-    let neighbours = if network.settings.no_neighbours {
+    }
+    let bridge = network.bridge.as_ref().map(|bridge| &bridge.name);
+    let mut elements: Vec<Element> = bridge.map(|name| device_elements(network, name)).unwrap_or_default();
+    // Pools may be several parts of one subnet.
+    let mut subnets: Vec<Subnet> = Vec::new();
+    for pool in &network.pools {
+        if !subnets.contains(&pool.subnet) {
+            subnets.push(pool.subnet);
+        }
+    }
+    for subnet in &subnets {
+        let neighbours = subnets.iter().filter(|other| other.family() == subnet.family());
+        elements.extend(neighbours.map(|other| Element::Same(*subnet, *other)));
+    }
+    if !network.internal {
+        elements.extend(subnets.iter().filter_map(|subnet| outward(network, *subnet)));
+    }
+    elements
+}
+
+/// The elements by which a bridge is known, or what stands for one to a single container: the host's end of its veth pair.
+fn device_elements(network: &Network, device: &InterfaceName) -> Vec<Element> {
+    let name = || device.clone();
+    let neighbours = if network.settings.keeps_apart() {
         Element::Apart(name())
     } else {
         Element::Within(name())
@@ -240,17 +275,27 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
     let mut elements = vec![Element::Bridge(name()), neighbours];
     if network.internal {
         elements.push(Element::Internal(name()));
+    } else {
+        elements.extend(inward(network, device));
     }
-    for pool in &network.pools {
-        let neighbours = network.pools.iter().map(|other| other.subnet);
-        let neighbours = neighbours.filter(|other| other.family() == pool.subnet.family());
-        elements.extend(neighbours.map(|other| Element::Same(pool.subnet, other)));
-    }
-    if !network.internal {
-        elements.extend(network.pools.iter().filter_map(|pool| outward(network, pool.subnet)));
-        elements.extend(inward(network, &bridge.name));
-    }
+    elements.extend(name_servers(network));
     elements
+}
+
+/// What leads questions for names on to a name server that listens elsewhere than at port 53 (RFC 1035, 4.2).
+fn name_servers(network: &Network) -> impl Iterator<Item = Element> {
+    let port = network.settings.name_server_port;
+    let gateways = network.pools.iter().filter_map(|pool| pool.gateway);
+    gateways
+        .filter_map(move |address| Some((address, port?)))
+        .flat_map(|(address, port)| {
+            [Protocol::Udp, Protocol::Tcp].map(|protocol| Element::PublishAt {
+                address,
+                protocol,
+                port: 53,
+                to: SocketAddr::new(address, port),
+            })
+        })
 }
 
 /// What makes packets that leave `subnet` bear an address of the host.
@@ -267,8 +312,9 @@ fn outward(network: &Network, subnet: Subnet) -> Option<Element> {
 
 /// Who reaches the containers of a network, beside what is published of them.
 fn inward(network: &Network, bridge: &InterfaceName) -> Vec<Element> {
-    let mut elements = match network.settings.isolation {
+    let mut elements = match network.settings.isolation() {
         Isolation::None => vec![Element::Mutual(bridge.clone())],
+        Isolation::Tolerant => vec![Element::Tolerant(bridge.clone())],
         Isolation::Normal => Vec::new(),
         Isolation::Strict => vec![Element::Strict(bridge.clone())],
     };
@@ -288,9 +334,40 @@ fn inward(network: &Network, bridge: &InterfaceName) -> Vec<Element> {
 
 /// The elements that an endpoint has while it is plugged in. What does not come by a bridge passes none of our rules.
 pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element> {
-    if network.parent.is_some() {
+    let mut elements = match (&network.bridge, network.driver) {
+        _ if network.parent.is_some() || !network.driver.plugs_in() => return Vec::new(),
+        (None, Driver::Ptp) => device_elements(network, &endpoint.host_interface),
+        (None, Driver::Adopted) => callers(endpoint),
+        _ if network.settings.unguarded => vec![Element::Free(endpoint.host_interface.clone())],
+        _ => guard_elements(endpoint),
+    };
+    elements.extend(port_elements(network, endpoint, &endpoint.ports));
+    elements
+}
+
+/// What makes those who come by a published port of somebody else's interface be masqueraded, if they are to be.
+fn callers(endpoint: &Endpoint) -> Vec<Element> {
+    if endpoint.ports.is_empty() {
         return Vec::new();
     }
+    let mut elements = Vec::new();
+    for own in &endpoint.addresses {
+        let family = Family::of(own.address);
+        let to = Subnet::containing(own.address, family.bits());
+        let near = Subnet::containing(own.address, own.prefix);
+        let from = match endpoint.settings.masquerade {
+            Callers::None => Vec::new(),
+            Callers::All => vec![Subnet::default_route(family)],
+            Callers::Near if family == Family::V4 => vec![near, Subnet::containing(Ipv4Addr::LOCALHOST.into(), 8)],
+            Callers::Near => vec![near],
+        };
+        elements.extend(from.into_iter().map(|from| Element::Same(from, to)));
+    }
+    elements
+}
+
+/// What frames from the port of an endpoint may bear.
+fn guard_elements(endpoint: &Endpoint) -> Vec<Element> {
     let port = &endpoint.host_interface;
     let mut addresses: Vec<IpAddr> = endpoint.addresses.iter().map(|a| a.address).collect();
     if endpoint.address(Family::V6).is_some() {
@@ -309,7 +386,6 @@ pub fn endpoint_elements(network: &Network, endpoint: &Endpoint) -> Vec<Element>
             address: *address,
         }),
     }));
-    elements.extend(port_elements(network, endpoint, &endpoint.ports));
     elements
 }
 
@@ -358,9 +434,9 @@ fn open_elements(network: &Network, endpoint: &Endpoint, ports: &[PublishedPort]
     let settings = &network.settings;
     let is_open =
         |family: &Family| settings.gateway_mode(*family) == GatewayMode::Routed || !settings.trusted.is_empty();
-    let families = [Family::V4, Family::V6].into_iter().filter(is_open);
+    let addresses = endpoint.addresses.iter().map(|own| own.address);
     let mut elements = Vec::new();
-    for address in families.filter_map(|family| endpoint.address(family)) {
+    for address in addresses.filter(|address| is_open(&Family::of(*address))) {
         let outward = ports_at(ports, address).filter(|port| !port.host_ip.is_some_and(|ip| ip.is_loopback()));
         let mut seen = HashSet::new();
         for published in outward {

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use crate::subnet::{Family, Subnet};
+use crate::subnet::{AddressRange, Family, Subnet};
 
 /// Number of addresses that a block stands for.
 pub const BLOCK_ADDRESSES: u128 = 1024;
@@ -130,11 +130,11 @@ fn load_or_fresh<B: Blocks>(subnet: &Subnet, number: u128, blocks: &mut B) -> Re
 /// When the blocks cannot be loaded or saved.
 pub fn allocate<B: Blocks>(
     subnet: &Subnet,
-    range: &Subnet,
+    range: &AddressRange,
     cursor: u128,
     blocks: &mut B,
 ) -> Result<Option<IpAddr>, B::Error> {
-    let (Some(first), Some(last)) = (subnet.offset_of(range.address()), subnet.offset_of(range.last())) else {
+    let (Some(first), Some(last)) = (subnet.offset_of(range.first()), subnet.offset_of(range.last())) else {
         return Ok(None);
     };
     let cursor = if (first..=last).contains(&cursor) {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn take_within(subnet: &Subnet, range: &Subnet, cursor: u128, blocks: &mut InMemory) -> Option<IpAddr> {
-        let Ok(address) = allocate(subnet, range, cursor, blocks);
+        let Ok(address) = allocate(subnet, &(*range).into(), cursor, blocks);
         address
     }
 
@@ -321,6 +321,26 @@ mod tests {
                 assert_eq!(ends, [first, last], "{whole} {range}");
             }
         }
+    }
+
+    #[test]
+    fn a_range_may_be_no_subnet() {
+        let subnet = subnet("10.0.0.0/16");
+        let range: AddressRange = "10.0.3.250-10.0.4.5".parse().unwrap();
+        for cursor in [0, 1018, 1023, 1024, 1029, 1030] {
+            let mut blocks = InMemory::default();
+            let taken = std::iter::from_fn(|| {
+                let Ok(address) = allocate(&subnet, &range, cursor, &mut blocks);
+                address
+            });
+            let mut all: Vec<IpAddr> = taken.collect();
+            all.sort();
+            let ends = [all[0].to_string(), all[11].to_string()];
+            assert_eq!(all.len(), 12, "{cursor}");
+            assert_eq!(ends, ["10.0.3.250", "10.0.4.5"], "{cursor}");
+        }
+        let elsewhere: AddressRange = "10.1.0.1-10.1.0.9".parse().unwrap();
+        assert_eq!(allocate(&subnet, &elsewhere, 0, &mut InMemory::default()), Ok(None));
     }
 
     #[test]

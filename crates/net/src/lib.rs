@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod firewall;
+pub mod installation;
 pub mod ipam;
 pub mod mend;
 pub mod model;
@@ -19,4 +20,5 @@ pub mod seen;
 pub mod shaping;
 pub mod spec;
 pub mod subnet;
+pub mod tuning;
 pub mod usage;

@@ -100,6 +100,11 @@ impl InterfaceName {
 }
 
 impl InterfaceName {
+    /// `lo`.
+    pub fn loopback() -> Self {
+        InterfaceName("lo".to_owned())
+    }
+
     /// This name with its first characters replaced by `prefix`, which must be of characters valid in interface names.
     pub(crate) fn beginning_with(&self, prefix: &'static str) -> Self {
         let rest = self.0.get(prefix.len()..).unwrap_or_default();
@@ -133,6 +138,14 @@ impl MacAddress {
     pub fn local(random: [u8; 6]) -> Self {
         let mut bytes = random;
         bytes[0] = (bytes[0] & 0xfc) | 0x02;
+        MacAddress(bytes)
+    }
+
+    /// The address of the host's end of a veth pair the other end of which has this one. A bridge whose own was never set
+    /// has the lowest of its ports': such a high one leaves it what it has.
+    pub fn of_host_end(self) -> Self {
+        let mut bytes = self.0;
+        bytes[0] = if bytes[0] == 0xfe { 0xfa } else { 0xfe };
         MacAddress(bytes)
     }
 
@@ -213,6 +226,10 @@ impl From<MacAddress> for String {
     }
 }
 
+/// Parameters of the hash FNV-1a of 128 bits (draft-eastlake-fnv, 5).
+const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+const FNV_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+
 /// 256 random bits in hexadecimal that name a network, an endpoint or a container for ever, as in Docker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -222,6 +239,17 @@ impl Id {
     /// An identifier made of `random` bytes.
     pub fn new(random: [u8; 32]) -> Self {
         Id(random.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// The identifier of what these names name together: the same for the same names, another for others (FNV-1a, as
+    /// nobody gains by making two the same).
+    pub fn named(names: &[&str]) -> Self {
+        let half = |basis: u128| {
+            let names = names.iter().flat_map(|name| name.bytes().chain([0]));
+            names.fold(basis, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME))
+        };
+        let first = half(FNV_BASIS);
+        Id(format!("{first:032x}{:032x}", half(first)))
     }
 
     /// All 64 characters.

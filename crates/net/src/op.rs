@@ -5,6 +5,8 @@
 
 mod display;
 
+pub use display::Shown;
+
 use std::net::IpAddr;
 
 use crate::firewall::Element;
@@ -44,6 +46,15 @@ impl HostPort {
     }
 }
 
+/// Frames that an interface takes beside those that are sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// All (`IFF_PROMISC`).
+    All,
+    /// Those to any group (`IFF_ALLMULTI`).
+    Multicast,
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -74,18 +85,51 @@ pub enum Op {
         /// In bytes.
         mtu: u32,
     },
+    /// Have a bridge tell VLANs apart.
+    FilterVlans {
+        /// The bridge.
+        bridge: InterfaceName,
+    },
+    /// Put a port of a bridge, which tells VLANs apart, in one VLAN, untagged, and in no other.
+    JoinVlan {
+        /// The port.
+        link: InterfaceName,
+        /// The VLAN's number, 1 to 4094.
+        vlan: u16,
+    },
+    /// Put such a bridge itself in a VLAN, untagged: this host, when it sends by the bridge's addresses, is in it.
+    AnswerVlan {
+        /// The bridge.
+        bridge: InterfaceName,
+        /// The VLAN's number, 1 to 4094.
+        vlan: u16,
+    },
+    /// Put an interface of the host in a VRF (Documentation/networking/vrf.rst). IPv6 addresses that it has are lost.
+    JoinVrf {
+        /// The interface.
+        link: InterfaceName,
+        /// The VRF's device.
+        vrf: InterfaceName,
+    },
+    /// Make an interface in a namespace deaf to router advertisements, if it has IPv6.
+    IgnoreRouters {
+        /// Its namespace.
+        namespace: NamespacePath,
+        /// The interface.
+        link: InterfaceName,
+    },
     /// Create a network namespace, deaf to router advertisements and with `lo` up, and pin it at a path.
     CreateNamespace {
         /// Where it is pinned.
         path: NamespacePath,
     },
-    /// Create a veth pair with one end in the bridge (up) and the other in a namespace (down), both without IPv6 addresses
-    /// of the kernel's own.
+    /// Create a veth pair with one end on the host (up, its address following from the other's) and the other in a namespace
+    /// (down), both without IPv6 addresses of the kernel's own.
     CreateVeth {
         /// The host's end.
         host: InterfaceName,
-        /// The bridge that the host's end is put in.
-        bridge: InterfaceName,
+        /// The bridge that the host's end is put in; without one, `127.0.0.0/8` may be routed to it for published ports.
+        bridge: Option<InterfaceName>,
         /// The namespace of the other end.
         namespace: NamespacePath,
         /// The name of the other end.
@@ -184,6 +228,16 @@ pub enum Op {
         /// The ifb.
         to: InterfaceName,
     },
+    /// Let what leaves by an interface of the host pass as it comes again.
+    Unlimit {
+        /// The interface.
+        link: InterfaceName,
+    },
+    /// Lead what comes in by an interface of the host nowhere else any more.
+    EndRedirect {
+        /// The interface.
+        from: InterfaceName,
+    },
     /// Give an interface an address; in IPv4 with its subnet's broadcast address, in IPv6 without duplicate address
     /// detection.
     AddAddress {
@@ -213,6 +267,33 @@ pub enum Op {
         place: Place,
         /// The interface.
         link: InterfaceName,
+    },
+    /// Set an interface down.
+    SetDown {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+    },
+    /// Say which frames beside its own an interface takes.
+    SetReception {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// Which.
+        frames: Frames,
+        /// Whether it takes them.
+        on: bool,
+    },
+    /// Let so many packets wait before an interface sends them, where its queue counts them.
+    SetQueueLength {
+        /// Where the interface is.
+        place: Place,
+        /// The interface.
+        link: InterfaceName,
+        /// How many.
+        packets: u32,
     },
     /// Let an interface take packets of this size.
     SetMtu {
@@ -328,12 +409,22 @@ impl Op {
             | Op::RestoreFirewall(_)
             | Op::UnloadFirewall
             | Op::SetSysctl { .. }
+            | Op::FilterVlans { .. }
+            | Op::JoinVlan { .. }
+            | Op::AnswerVlan { .. }
+            | Op::JoinVrf { .. }
+            | Op::IgnoreRouters { .. }
             | Op::JoinBridge { .. }
             | Op::LimitRate { .. }
             | Op::Redirect { .. }
             | Op::AddAddress { .. }
             | Op::DeleteAddress { .. }
+            | Op::Unlimit { .. }
+            | Op::EndRedirect { .. }
             | Op::SetUp { .. }
+            | Op::SetDown { .. }
+            | Op::SetReception { .. }
+            | Op::SetQueueLength { .. }
             | Op::SetMtu { .. }
             | Op::SetMac { .. }
             | Op::AddRoute { .. }

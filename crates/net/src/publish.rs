@@ -102,6 +102,12 @@ pub fn beside(ports: &[PublishedPort], others: &[PublishedPort]) -> Vec<Publishe
     ports.iter().filter(|port| !others.contains(port)).copied().collect()
 }
 
+/// Those of the ports that are among the `others`, too.
+pub fn common(ports: &[PublishedPort], others: &[PublishedPort]) -> Vec<PublishedPort> {
+    let others: HashSet<&PublishedPort> = others.iter().collect();
+    ports.iter().filter(|port| others.contains(port)).copied().collect()
+}
+
 /// Lets the bridge port send back what came by it, or not any more: a container reaches its own published port.
 fn turn_hairpin(network: &Network, before: &Endpoint, after: &Endpoint) -> Option<Op> {
     let bridge = network.bridge.as_ref()?;
@@ -121,11 +127,11 @@ mod tests {
             name: "web".parse().unwrap(),
             driver: Driver::Bridge,
             pools: vec![Pool::new(subnet, subnet.nth(1).unwrap())],
-            bridge: Some(BridgeDevice {
-                name: "web".parse().unwrap(),
-                mac: MacAddress::local([1; 6]),
-                mtu: 1500,
-            }),
+            bridge: Some(BridgeDevice::own(
+                "web".parse().unwrap(),
+                MacAddress::local([1; 6]),
+                1500,
+            )),
             parent: None,
             internal: false,
             masquerade: true,
@@ -155,6 +161,7 @@ mod tests {
             routes: Vec::new(),
             ports: ports.to_vec(),
             settings: EndpointSettings::default(),
+            sandbox: None,
         }
     }
 

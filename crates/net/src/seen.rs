@@ -29,7 +29,9 @@ pub struct Seen {
     pub addresses: Vec<IpAddr>,
     /// The destination of every route of every table, default routes left out.
     pub routes: Vec<Subnet>,
-    /// The MTU in bytes of the interface that the default route leaves by.
+    /// The interface that the default route leaves by.
+    pub egress: Option<InterfaceName>,
+    /// Its MTU in bytes.
     pub egress_mtu: Option<u32>,
     /// Whether IPv4 packets are forwarded (`net.ipv4.ip_forward`).
     pub forwarding_v4: bool,
@@ -59,6 +61,8 @@ impl Seen {
 pub struct SeenBridge {
     /// The interface of the bridge's name.
     pub link: Option<SeenLink>,
+    /// Its addresses, where others may have made it.
+    pub addresses: Vec<IpAddr>,
     /// Whether both our tables are loaded, with all their rules.
     pub firewall: bool,
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::firewall::PORT_PREFIX;
-use crate::model::Endpoint;
+use crate::model::{Bandwidth, Endpoint};
 use crate::names::InterfaceName;
 use crate::op::Op;
 
@@ -133,14 +133,16 @@ impl TokenBucket {
     ///
     /// A rate is what arrives of a long TCP connection, which is what people measure; the headers of its full packets
     /// come on top. The kernel counts whole frames, also those of a packet that is yet to be cut into them.
-    pub fn new(rate: u64, mtu: u32) -> Self {
+    ///
+    /// `burst` is how many bits may pass at once after a pause, if not what suits the rate.
+    pub fn new(rate: u64, burst: Option<u64>, mtu: u32) -> Self {
         let mtu = u64::from(mtu.max(MTU_MIN));
         let frame = mtu + ETHERNET;
         let (bits, payload) = (u128::from(rate) * u128::from(frame), u128::from(mtu - HEADERS) * 8);
         let rate = u64::try_from(bits / payload).unwrap_or(u64::MAX);
         let within = |milliseconds: u64| (rate / 1_000).saturating_mul(milliseconds);
         // A frame that is longer than the burst would never pass.
-        let burst = within(BURST).max(2 * frame);
+        let burst = burst.map_or_else(|| within(BURST), |bits| bits / 8).max(2 * frame);
         let limit = burst.saturating_add(within(WAIT).max(WAITING_FRAMES * frame));
         let bounded = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         TokenBucket {
@@ -151,39 +153,63 @@ impl TokenBucket {
     }
 }
 
-/// What the name of every device that limits what an endpoint sends begins with.
+/// What the name of every device that limits what one of zdocker's own endpoints sends begins with.
 pub const SEND_QUEUE_PREFIX: &str = "zdi";
+/// The same where the endpoint is one of another engine's, in the place of the `z` that its port's name begins with.
+const FOREIGN_SEND_QUEUE_PREFIX: &str = "i";
 
 const _: () = assert!(SEND_QUEUE_PREFIX.len() == PORT_PREFIX.len());
 
-/// The device that what `endpoint` sends waits in: the host's end of its veth pair, with another beginning.
+/// The device that what `endpoint` sends waits in: the host's end of its veth pair, with another beginning. It keeps all the
+/// digits and does not begin as a port, whose frames are looked at.
 pub fn send_queue(endpoint: &Endpoint) -> InterfaceName {
-    endpoint.host_interface.beginning_with(SEND_QUEUE_PREFIX)
+    queue_of(&endpoint.host_interface)
+}
+
+fn queue_of(port: &InterfaceName) -> InterfaceName {
+    port.beginning_with(if port.as_str().starts_with(PORT_PREFIX) {
+        SEND_QUEUE_PREFIX
+    } else {
+        FOREIGN_SEND_QUEUE_PREFIX
+    })
 }
 
 /// Limits what `endpoint`, whose veth pair is there, receives and sends. Nothing where there is no limit.
 pub fn limit(endpoint: &Endpoint, mtu: u32) -> Vec<Op> {
-    let port = &endpoint.host_interface;
-    let bucket = |link: &InterfaceName, rate| Op::LimitRate {
+    let port = endpoint.host_end();
+    let bandwidth = endpoint.settings.bandwidth;
+    let bucket = |link: &InterfaceName, rate, burst| Op::LimitRate {
         link: link.clone(),
-        bucket: TokenBucket::new(rate, mtu),
+        bucket: TokenBucket::new(rate, burst, mtu),
     };
     let mut ops = Vec::new();
-    if let Some(rate) = endpoint.settings.bandwidth.send {
+    if let Some(rate) = bandwidth.send {
         let queue = send_queue(endpoint);
         ops.extend([
             Op::CreateIfb {
                 name: queue.clone(),
                 mtu,
             },
-            bucket(&queue, rate),
+            bucket(&queue, rate, bandwidth.send_burst),
             Op::Redirect {
                 from: port.clone(),
                 to: queue,
             },
         ]);
     }
-    ops.extend(endpoint.settings.bandwidth.receive.map(|rate| bucket(port, rate)));
+    let received = bandwidth.receive;
+    ops.extend(received.map(|rate| bucket(port, rate, bandwidth.receive_burst)));
+    ops
+}
+
+/// Takes all limits from an endpoint, whose veth pair stays.
+pub fn lift(endpoint: &Endpoint) -> Vec<Op> {
+    let link = endpoint.host_end();
+    let Bandwidth { receive, send, .. } = endpoint.settings.bandwidth;
+    let mut ops = Vec::new();
+    ops.extend(send.map(|_| Op::EndRedirect { from: link.clone() }));
+    ops.extend(receive.map(|_| Op::Unlimit { link: link.clone() }));
+    ops.extend(unlimit(endpoint));
     ops
 }
 
@@ -297,10 +323,23 @@ mod tests {
                 rate: bytes,
                 burst,
                 limit,
-            } = TokenBucket::new(rate, mtu);
+            } = TokenBucket::new(rate, None, mtu);
             assert_eq!((bytes, burst, limit - burst), expected, "{rate} at {mtu}");
         }
-        let greatest = TokenBucket::new(RATE_MAX, 68);
+        let greatest = TokenBucket::new(RATE_MAX, None, 68);
         assert_eq!((greatest.burst, greatest.limit), (u32::MAX, u32::MAX));
+        for (bits, bytes) in [(0, 3_028), (8, 3_028), (800_000, 100_000), (u64::MAX, u32::MAX)] {
+            assert_eq!(TokenBucket::new(1_000_000, Some(bits), 1500).burst, bytes, "{bits}");
+        }
+    }
+
+    #[test]
+    fn queues_keep_the_digits_and_are_no_ports() {
+        for (port, queue) in [
+            ("zdvabababababab", "zdiabababababab"),
+            ("z1a2b0123456789", "i1a2b0123456789"),
+        ] {
+            assert_eq!(queue_of(&port.parse().unwrap()).as_str(), queue);
+        }
     }
 }

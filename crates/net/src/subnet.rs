@@ -1,10 +1,14 @@
 //! Subnets: an IPv4 or IPv6 network address with its prefix length, and arithmetic on the addresses in it.
 
+mod range;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use range::AddressRange;
 
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ impl Usage {
         let known = leased
             .into_iter()
             .chain(pool.reserved.values().copied())
-            .chain([pool.gateway]);
+            .chain(pool.gateway);
         // A gateway is leased as well, and a reserved address may be: each counts once.
         let taken: BTreeSet<u128> = known
             .filter_map(|address| subnet.offset_of(address))
@@ -47,7 +47,7 @@ fn handed_out(pool: &Pool, usable: &RangeInclusive<u128>) -> RangeInclusive<u128
         return usable.clone();
     };
     let bounds = (
-        pool.subnet.offset_of(range.address()),
+        pool.subnet.offset_of(range.first()),
         pool.subnet.offset_of(range.last()),
     );
     match bounds {

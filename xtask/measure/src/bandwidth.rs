@@ -146,6 +146,7 @@ impl World {
         let limits = Bandwidth {
             receive: arguments.rate,
             send: arguments.rate,
+            ..Bandwidth::default()
         };
         let (limited, own) = container(&mut kernel, &arguments.run, &network, LIMITED, limits)?;
         let (neighbour, _) = container(&mut kernel, &arguments.run, &network, NEIGHBOUR, Bandwidth::default())?;
@@ -209,7 +210,7 @@ fn outside(kernel: &mut Kernel, run: &Path, mtu: u32) -> Result<(Namespace, Vec<
         plan::create_namespace(&path),
         Op::CreateVeth {
             host: "wire0".parse()?,
-            bridge: LAN.parse()?,
+            bridge: Some(LAN.parse()?),
             namespace: path.clone(),
             peer: "eth0".parse()?,
             mac: MacAddress::local([8; 6]),

@@ -42,7 +42,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Times> {
     let namespace = [Op::CreateNamespace { path: path.clone() }];
     let veth = [Op::CreateVeth {
         host: "limit1".parse()?,
-        bridge: name.clone(),
+        bridge: Some(name.clone()),
         namespace: path.clone(),
         peer: "eth0".parse()?,
         mac,

@@ -80,6 +80,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Times> {
         scene.bandwidth = Bandwidth {
             receive: Some(RATE),
             send: Some(RATE),
+            ..Default::default()
         };
     }
     let times = if arguments.in_a_row {

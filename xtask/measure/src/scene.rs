@@ -82,11 +82,11 @@ pub(crate) fn network(number: u8, subnets: &[Subnet]) -> Result<Network> {
         name: format!("net{number}").parse()?,
         driver: Driver::Bridge,
         pools: subnets.iter().map(pool).collect::<Result<_>>()?,
-        bridge: Some(BridgeDevice {
-            name: format!("br{number}").parse()?,
-            mac: MacAddress::local([2, 0, 0, 0, 0, number]),
-            mtu: 1500,
-        }),
+        bridge: Some(BridgeDevice::own(
+            format!("br{number}").parse()?,
+            MacAddress::local([2, 0, 0, 0, 0, number]),
+            1500,
+        )),
         parent: None,
         internal: false,
         masquerade: true,
@@ -195,8 +195,8 @@ impl Scene {
     fn plug_in(&mut self, network: usize, endpoint: &Endpoint) -> Result<()> {
         let (namespace, network) = (self.pin(endpoint), &self.networks[network]);
         let bridge = network.bridge.as_ref().context("the network has no bridge")?;
-        let seen = self.kernel.observe_bridge(&bridge.name)?;
-        if plan::missing(bridge, &seen) != plan::Missing::Nothing {
+        let seen = self.kernel.observe_bridge(bridge)?;
+        if plan::missing(network, bridge, &seen) != plan::Missing::Nothing {
             bail!("{} is not as it was made", bridge.name);
         }
         let mut ops = vec![plan::create_namespace(&namespace)];

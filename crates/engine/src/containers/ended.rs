@@ -158,7 +158,7 @@ impl Engine {
     /// Each part is tried although another failed; the record stays until all are gone.
     fn take_down(&mut self, record: &ContainerRecord, remains: Remains) -> Result<(), EngineError> {
         let paths = self.container_paths(record.id.as_str());
-        let unplugged = self.unplug(record);
+        let unplugged = self.unplug_container(record);
         let stopped = delete_runtime(record, &paths);
         rootfs::unmount(&paths)?;
         unplugged.and(stopped)?;
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// Unplugs a container from all its networks and lets go of its namespace; then its addresses and ports are free.
-    fn unplug(&mut self, record: &ContainerRecord) -> Result<(), EngineError> {
+    fn unplug_container(&mut self, record: &ContainerRecord) -> Result<(), EngineError> {
         let id = &record.id;
         // Somebody may be connecting it to a network, disconnecting it, or publishing ports of it.
         let _lock = match record.state {
@@ -229,7 +229,7 @@ fn is_dead(record: &ContainerRecord, boot: &str) -> bool {
 }
 
 /// Who cannot be asked is taken for alive.
-pub(super) fn is_alive(process: &ProcessId) -> bool {
+pub(crate) fn is_alive(process: &ProcessId) -> bool {
     process.is_alive().unwrap_or(true)
 }
 

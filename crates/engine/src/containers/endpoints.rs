@@ -221,11 +221,11 @@ mod tests {
             name: "full".parse().unwrap(),
             driver: Driver::Bridge,
             pools: vec![Pool::new("10.0.0.0/16".parse().unwrap(), "10.0.0.1".parse().unwrap())],
-            bridge: Some(BridgeDevice {
-                name: "br-full".parse().unwrap(),
-                mac: MacAddress::local([2; 6]),
-                mtu: 1500,
-            }),
+            bridge: Some(BridgeDevice::own(
+                "br-full".parse().unwrap(),
+                MacAddress::local([2; 6]),
+                1500,
+            )),
             parent: None,
             internal: false,
             masquerade: true,

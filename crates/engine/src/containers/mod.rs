@@ -17,6 +17,7 @@ mod update;
 pub mod user;
 mod view;
 
+pub(crate) use ended::is_alive;
 pub use filter::{ContainerFilter, ContainerQuery};
 pub use publish::PublishedView;
 pub use request::RunRequest;

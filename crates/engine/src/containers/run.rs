@@ -109,6 +109,7 @@ impl Engine {
         request: &RunRequest,
         make_real: MakeReal,
     ) -> Result<(Placement, Specified), EngineError> {
+        self.refuse_where_serving("running containers")?;
         let (id, name, mut spec) = specify(request, &self.config.dns)?;
         self.check_name(&name)?;
         self.check_ports(&spec.ports)?;

@@ -54,6 +54,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the request is refused, or a step fails; then nothing of the network remains.
     pub fn create_network(&mut self, request: &NetworkRequest) -> Result<Created, EngineError> {
+        self.refuse_where_serving("creating networks")?;
         let _lock = self.lock_networks()?;
         self.finish_half_done_networks()?;
         self.restore_damaged_firewall()?;
@@ -76,7 +77,7 @@ impl Engine {
     }
 
     /// Records that a network is real in this boot.
-    pub(super) fn mark_real(&mut self, network: &Id) -> Result<(), EngineError> {
+    pub(crate) fn mark_real(&mut self, network: &Id) -> Result<(), EngineError> {
         let boot = self.boot.clone();
         self.store
             .write(|records| Ok(records.set_network_state(network, State::Ready, Some(&boot))?))

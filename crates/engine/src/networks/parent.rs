@@ -20,9 +20,16 @@ impl Engine {
         let _lock = self.lock_networks()?;
         self.finish_half_done_networks()?;
         // Somebody may have done it while we waited.
-        let mut record = self.find_network(record.network.id.as_str())?;
+        let record = self.find_network(record.network.id.as_str())?;
+        self.mend_parent(&record)?;
+        Ok(self.find_network(record.network.id.as_str())?.network)
+    }
+
+    /// Makes the network of `record`, which has a parent, real if it is not. To be called with the networks' lock held.
+    pub(crate) fn mend_parent(&mut self, record: &NetworkRecord) -> Result<(), EngineError> {
+        let mut record = record.clone();
         if self.is_real_on_parent(&record)? {
-            return Ok(record.network);
+            return Ok(());
         }
         if self.is_somebody_elses(&record)?
             && let Some(parent) = &mut record.network.parent
@@ -33,8 +40,7 @@ impl Engine {
         }
         let seen = self.kernel().observe()?;
         self.apply(&plan::create_network(&record.network, &seen))?;
-        self.mark_real(&record.network.id)?;
-        Ok(record.network)
+        self.mark_real(&record.network.id)
     }
 
     /// Whether the parent of a network is there, and known to be so in this boot.

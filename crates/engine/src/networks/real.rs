@@ -11,6 +11,7 @@ use zdocker_net::spec::NetworkRequest;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::plug::refuse_missing_devices;
 
 impl Engine {
     /// The network of `record`, real. In the usual case this is two messages to the kernel.
@@ -22,7 +23,7 @@ impl Engine {
         match record.network.driver {
             Driver::Bridge => {}
             Driver::Macvlan | Driver::Ipvlan => return self.real_on_parent(record),
-            Driver::Host | Driver::None => return Ok(record.network),
+            Driver::Host | Driver::None | Driver::Ptp | Driver::Adopted => return Ok(record.network),
         }
         if self.what_is_missing(&record)? == Missing::Nothing {
             return Ok(record.network);
@@ -45,7 +46,7 @@ impl Engine {
         if record.state != State::Ready {
             return Ok(Missing::Bridge);
         }
-        let missing = plan::missing(bridge, &self.kernel().observe_bridge(&bridge.name)?);
+        let missing = plan::missing(&record.network, bridge, &self.kernel().observe_bridge(bridge)?);
         if missing == Missing::NotOurs {
             let network = record.network.name.to_string();
             return Err(EngineError::NotOurs {
@@ -56,7 +57,8 @@ impl Engine {
         Ok(missing)
     }
 
-    fn mend(&mut self, record: &NetworkRecord) -> Result<(), EngineError> {
+    /// Makes the bridge network of `record` real if it is not. To be called with the networks' lock held.
+    pub(crate) fn mend(&mut self, record: &NetworkRecord) -> Result<(), EngineError> {
         let network = &record.network;
         match self.what_is_missing(record)? {
             Missing::Nothing => return Ok(()),
@@ -69,6 +71,7 @@ impl Engine {
                     &[Op::DeleteElements(network_elements(network))],
                 )?;
                 let seen = self.kernel().observe()?;
+                refuse_missing_devices(network, &seen)?;
                 self.apply(&plan::create_network(network, &seen))?;
                 self.rejoin(network, &seen)?;
             }
@@ -94,10 +97,11 @@ impl Engine {
 
     /// Restores the firewall for the networks that are real, if it is damaged: a new network brings but its own
     /// elements.
-    pub(super) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn restore_damaged_firewall(&mut self) -> Result<(), EngineError> {
         let boot = self.boot.clone();
-        let (networks, _) = self.store.read(|records| real_things(records, &boot))?;
-        if !networks.iter().any(|network| network.bridge.is_some()) || self.kernel().has_whole_firewall()? {
+        // Of endpoints there may be many.
+        let networks = self.store.read(|records| real_networks(records, &boot))?;
+        if !networks.iter().any(Network::passes_tables) || self.kernel().has_whole_firewall()? {
             return Ok(());
         }
         self.restore_firewall().map(drop)
@@ -122,7 +126,7 @@ impl Engine {
                 let real = self.is_real_on_parent(&record)?;
                 return Ok((record.network, real));
             }
-            Driver::Host | Driver::None => return Ok((record.network, true)),
+            Driver::Host | Driver::None | Driver::Ptp | Driver::Adopted => return Ok((record.network, true)),
         }
         if record.network.bridge.is_none() {
             return Ok((self.choose_default_network(record.network)?, false));
@@ -176,12 +180,17 @@ fn refuse_configuration(network: &Network) -> Result<(), EngineError> {
     }
 }
 
-/// The networks and endpoints that are real in the boot `boot`.
-fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
+/// The networks that are real in the boot `boot`.
+fn real_networks(records: &Records, boot: &str) -> Result<Vec<Network>, EngineError> {
     let networks = records.networks()?.into_iter().filter(|record| {
         record.state == State::Ready && record.boot.as_deref() == Some(boot) && record.network.driver.plugs_in()
     });
-    let networks = networks.map(|record| record.network).collect();
+    Ok(networks.map(|record| record.network).collect())
+}
+
+/// The networks and endpoints that are real in the boot `boot`.
+fn real_things(records: &Records, boot: &str) -> Result<(Vec<Network>, Vec<Endpoint>), EngineError> {
+    let networks = real_networks(records, boot)?;
     let endpoints = records
         .endpoints_of_boot(boot)?
         .into_iter()

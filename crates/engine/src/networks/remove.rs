@@ -1,10 +1,11 @@
 //! Removing networks, planned from their records; what is gone already is no failure.
 
 use zdocker_host::store::{EndpointRecord, Records, State};
-use zdocker_net::model::Network;
+use zdocker_net::firewall::{Element, network_elements};
+use zdocker_net::model::{BridgeDevice, Network, Ownership};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
-use zdocker_net::plan::{self, Missing};
+use zdocker_net::plan;
 
 use super::{PruneFilter, find};
 use crate::engine::Engine;
@@ -63,7 +64,7 @@ impl Engine {
 
     /// Takes away networks that were being created or removed by a process that died. To be called with the networks'
     /// lock held, so that nobody alive is at them. One that cannot be taken away is warned about.
-    pub(super) fn finish_half_done_networks(&mut self) -> Result<(), EngineError> {
+    pub(crate) fn finish_half_done_networks(&mut self) -> Result<(), EngineError> {
         for record in self.store.read(|records| records.half_done_networks())? {
             if let Err(error) = self.take_network_away(&record.network) {
                 self.journal.warn(&error.to_string());
@@ -90,29 +91,58 @@ impl Engine {
     }
 
     /// The steps that take a network away. An interface of its bridge's name that is not ours is not among them.
-    fn removal(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
+    pub(crate) fn removal(&mut self, network: &Network) -> Result<Vec<Op>, EngineError> {
         if let Some(parent) = &network.parent {
             return self.parent_removal(network, parent);
         }
         let mut plan = plan::remove_network(network);
-        if let Some(bridge) = &network.bridge {
-            let seen = self.kernel().observe_bridge(&bridge.name)?;
-            if matches!(plan::missing(bridge, &seen), Missing::NotOurs | Missing::Bridge) {
-                plan.retain(|op| !matches!(op, Op::DeleteLink { .. }));
+        for op in &mut plan {
+            if let Op::DeleteElements(elements) = op {
+                *elements = self.unshared(network, std::mem::take(elements))?;
             }
-            if self.is_last_real(network)? {
-                plan.push(Op::UnloadFirewall);
-            }
+        }
+        if let Some(bridge) = &network.bridge
+            && !self.is_ours_to_delete(bridge)?
+        {
+            plan.retain(|op| !matches!(op, Op::DeleteLink { .. }));
+        }
+        if network.passes_tables() && self.is_last_real(network)? {
+            plan.push(Op::UnloadFirewall);
         }
         Ok(plan)
     }
 
-    /// Whether no other bridge network is real: then nothing needs our tables.
+    /// Those of a network's elements that no other network of this installation has, too, as those that other engines define
+    /// may.
+    pub(crate) fn unshared(&mut self, network: &Network, elements: Vec<Element>) -> Result<Vec<Element>, EngineError> {
+        let networks = self.store.read(|records| records.networks())?;
+        let boot = Some(self.boot.as_str());
+        let others = networks.iter().filter(|other| {
+            other.network.id != network.id && other.state == State::Ready && other.boot.as_deref() == boot
+        });
+        let others: Vec<Element> = others.flat_map(|other| network_elements(&other.network)).collect();
+        Ok(plan::without(&elements, &others))
+    }
+
+    /// Whether the bridge that is there is the recorded one, and goes when its network does.
+    fn is_ours_to_delete(&mut self, bridge: &BridgeDevice) -> Result<bool, EngineError> {
+        let seen = self.kernel().observe_bridge(bridge)?;
+        match bridge.ownership {
+            Ownership::Own => Ok(seen.link.is_some_and(|link| link.mac == Some(bridge.mac))),
+            Ownership::Foreign | Ownership::Kept => Ok(false),
+            Ownership::Shared => {
+                let seen = self.kernel().observe()?;
+                Ok(seen.ports.iter().all(|(_, master)| *master != bridge.name))
+            }
+        }
+    }
+
+    /// Whether no other network is real whose packets pass our tables: then nothing needs them.
     fn is_last_real(&mut self, network: &Network) -> Result<bool, EngineError> {
         let networks = self.store.read(|records| records.networks())?;
         let boot = Some(self.boot.as_str());
-        let mut bridges = networks.iter().filter(|other| other.network.bridge.is_some());
-        Ok(!bridges.any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
+        let mut translated = networks.iter().filter(|other| other.network.passes_tables());
+        Ok(!translated.any(|other| other.network.id != network.id && other.boot.as_deref() == boot))
     }
 }
 

@@ -91,7 +91,7 @@ impl Engine {
             return Ok(found);
         }
         let (seen, host) = (self.kernel().observe()?, self.kernel().observe_host()?);
-        let tables = match before.real_networks().any(|network| network.bridge.is_some()) {
+        let tables = match before.real_networks().any(Network::passes_tables) {
             true => Some(self.kernel().observe_tables()?),
             // Nobody needs them.
             false => None,
@@ -120,7 +120,11 @@ impl Engine {
         let foreign = compare_devices(&mut found, &agreed, (&host, &seen));
         for (container, endpoints) in &agreed.endpoints {
             let repairs = container_repairs(
-                (endpoints, &foreign, &self.namespace_path(container.as_str())),
+                (
+                    endpoints,
+                    &foreign,
+                    &self.namespace_of(container, endpoints.iter().map(|(_, own)| own)),
+                ),
                 (&host, inside.get(container)),
                 lost.remove(container).unwrap_or_default(),
             );
@@ -164,7 +168,8 @@ impl Engine {
         }
         let mut seen = HashMap::new();
         for (container, keys) in sysctls {
-            let path = self.namespace_path(container.as_str());
+            let own = recorded.settled_of(container);
+            let path = self.namespace_of(container, own.iter().map(|(_, endpoint)| endpoint));
             if let Some(inside) = self.kernel().observe_inside(&path, &keys)? {
                 seen.insert(container.clone(), inside);
             }
@@ -270,6 +275,15 @@ fn compare_devices(found: &mut Comparison, agreed: &Agreed, (host, seen): (&Seen
         match mend::bridge(network, host) {
             Ok(None) => {}
             Ok(Some(repair)) => {
+                if repair.steps.is_empty()
+                    && let Some(bridge) = &network.bridge
+                {
+                    foreign.insert(network.id.clone());
+                    found.refused.push(EngineError::NoBridge {
+                        bridge: bridge.name.to_string(),
+                        network: network.name.to_string(),
+                    });
+                }
                 let whose = format!("network {}", network.name);
                 found.add(Subject::Network(network.id.clone()), &whose, repair);
             }
@@ -315,7 +329,7 @@ impl Engine {
     /// The steps that mend a container under its lock: what is different now, and those of the elements that it had lost.
     pub(super) fn container_steps(&mut self, container: &Id, lost: &[Element]) -> Result<Vec<Op>, EngineError> {
         let endpoints = self.recorded()?.settled_of(container);
-        let namespace = self.namespace_path(container.as_str());
+        let namespace = self.namespace_of(container, endpoints.iter().map(|(_, endpoint)| endpoint));
         let wanted: HashSet<Element> = endpoints
             .iter()
             .flat_map(|(network, endpoint)| endpoint_elements(network, endpoint))

@@ -19,7 +19,7 @@ use zdocker_net::mend::{self, NotOurs};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 
-use self::compare::Subject;
+pub(crate) use self::compare::Subject;
 pub(crate) use self::compare::{Difference, Scope};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -175,6 +175,9 @@ impl Engine {
     }
 
     fn mend_container(&mut self, id: &Id, found: &[Op]) -> Result<Vec<Op>, EngineError> {
+        if self.is_foreign(id)? {
+            return self.hold_plugs(id, |engine| engine.mend_endpoints(id, found));
+        }
         let Some(_lock) = self.lock_container(id, FlockArg::LockExclusive)? else {
             return Ok(Vec::new());
         };
@@ -185,6 +188,11 @@ impl Engine {
         if !runs(self)? {
             return Ok(Vec::new());
         }
+        self.mend_endpoints(id, found)
+    }
+
+    /// Mends a container whose endpoints nobody else changes meanwhile.
+    fn mend_endpoints(&mut self, id: &Id, found: &[Op]) -> Result<Vec<Op>, EngineError> {
         let lost: Vec<Element> = found
             .iter()
             .filter(|op| matches!(op, Op::AddElements(_)))

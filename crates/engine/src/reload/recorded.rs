@@ -31,7 +31,7 @@ impl Recorded {
     /// The networks that were made real in this boot, and that nobody is removing.
     pub(crate) fn real_networks(&self) -> impl Iterator<Item = &Network> {
         let real = self.networks.iter().filter(|record| {
-            let has_device = record.network.bridge.is_some() || record.network.parent.is_some();
+            let has_device = record.network.passes_tables() || record.network.parent.is_some();
             record.state == State::Ready && record.boot.as_deref() == Some(&self.boot) && has_device
         });
         real.map(|record| &record.network)
@@ -92,6 +92,14 @@ impl Recorded {
             .flat_map(|record| network_elements(&record.network));
         let endpoints = self.endpoints_in(&[State::Ready, State::Creating, State::Removing]);
         of_networks.chain(endpoints.flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)))
+    }
+
+    /// The elements that the tables are to have beside those of the endpoints in `left_out`.
+    pub(crate) fn elements_beside(&self, left_out: &HashSet<&Id>) -> impl Iterator<Item = Element> {
+        let of_networks = self.real_networks().flat_map(network_elements);
+        let endpoints = self.endpoints_in(&[State::Ready, State::Creating]);
+        let others = endpoints.filter(|(_, endpoint)| !left_out.contains(&endpoint.id));
+        of_networks.chain(others.flat_map(|(network, endpoint)| endpoint_elements(network, endpoint)))
     }
 
     /// The endpoints of one container with their networks, if all are plugged in.

@@ -86,6 +86,12 @@ pub(crate) struct Address {
     pub(crate) subnet: Subnet,
 }
 
+/// The addresses of one interface.
+pub(crate) fn of(socket: &mut Socket, index: u32) -> Result<Vec<IpAddr>, NetlinkError> {
+    let own = all(socket)?.into_iter().filter(|address| address.index == index);
+    Ok(own.map(|address| address.own.address).collect())
+}
+
 /// Every address of every interface.
 pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Address>, NetlinkError> {
     let dump = socket.dump(RTM_GETADDR, |m| {

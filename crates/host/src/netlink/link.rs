@@ -5,29 +5,33 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use zdocker_net::mend::{SeenInterface, SeenPort};
 use zdocker_net::names::{InterfaceName, MacAddress};
+use zdocker_net::op::Frames;
 use zdocker_net::seen::SeenLink;
 
 use super::child::{IFLA_ALT_IFNAME, IFLA_PROP_LIST};
 use super::message::{Attributes, CREATE, EXCL, Message, Requests, Writer, text_of, u32_of};
-use super::{NetlinkError, Socket};
+use super::{NetlinkError, Socket, vlan};
 
 pub(super) const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_GETLINK: u16 = 18;
 
 /// Length of `struct ifinfomsg`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
 
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_EXT_MASK: u16 = 29;
+pub(super) const IFLA_EXT_MASK: u16 = 29;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 
@@ -82,7 +86,7 @@ pub(crate) fn create_bridge(requests: &mut Requests, name: &InterfaceName, mac: 
     })
 }
 
-/// Lets `127.0.0.0/8` be routed to the bridge's ports, and with `ipv6` keeps the kernel from giving it addresses.
+/// Lets `127.0.0.0/8` be routed to the interface, and with `ipv6` keeps the kernel from giving it addresses.
 pub(crate) fn configure_bridge(requests: &mut Requests, index: u32, ipv6: bool) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| {
         header(m, index, 0);
@@ -108,14 +112,14 @@ pub(super) fn no_generated_addresses(m: &mut Writer) {
 /// A veth pair to be.
 pub(crate) struct Veth<'a> {
     pub(crate) host: &'a InterfaceName,
-    pub(crate) bridge: u32,
+    pub(crate) bridge: Option<u32>,
     pub(crate) namespace: BorrowedFd<'a>,
     pub(crate) peer: &'a InterfaceName,
     pub(crate) mac: MacAddress,
     pub(crate) mtu: u32,
 }
 
-/// Creates a veth pair: the host's end up and in the bridge, the other in its namespace and down (the kernel refuses it
+/// Creates a veth pair: the host's end up and in the bridge, if there is one, the other in its namespace and down (the kernel refuses it
 /// to be up before the host's end is).
 pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     // One queue each way: veth would make one for each processor, which costs more than all the rest.
@@ -126,7 +130,11 @@ pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     requests.push(RTM_NEWLINK, CREATE | EXCL, |m| {
         header(m, 0, IFF_UP);
         common(m, veth.host);
-        m.u32(IFLA_MASTER, veth.bridge).nested(IFLA_LINKINFO, |m| {
+        m.attribute(IFLA_ADDRESS, &veth.mac.of_host_end().octets());
+        if let Some(bridge) = veth.bridge {
+            m.u32(IFLA_MASTER, bridge);
+        }
+        m.nested(IFLA_LINKINFO, |m| {
             m.text(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, |m| {
                 m.nested(VETH_INFO_PEER, |m| {
                     header(m, 0, 0);
@@ -176,11 +184,11 @@ pub(crate) fn configure_port(requests: &mut Requests, index: u32, settings: Port
     })
 }
 
-/// Makes the interface a port of the bridge with the index `bridge`.
-pub(crate) fn set_master(requests: &mut Requests, index: u32, bridge: u32) -> usize {
+/// Makes the interface a port of the bridge, or a member of the VRF, with the index `master`.
+pub(crate) fn set_master(requests: &mut Requests, index: u32, master: u32) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| {
         header(m, index, 0);
-        m.u32(IFLA_MASTER, bridge);
+        m.u32(IFLA_MASTER, master);
     })
 }
 
@@ -195,6 +203,36 @@ pub(crate) fn disable_generated_addresses(requests: &mut Requests, index: u32) -
 /// Sets an interface up.
 pub(crate) fn set_up(requests: &mut Requests, index: u32) -> usize {
     requests.push(RTM_NEWLINK, 0, |m| header(m, index, IFF_UP))
+}
+
+/// Sets an interface down.
+pub(crate) fn set_down(requests: &mut Requests, index: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| change_flag(m, index, IFF_UP, false))
+}
+
+/// Says which frames beside its own an interface takes.
+pub(crate) fn set_reception(requests: &mut Requests, index: u32, frames: Frames, on: bool) -> usize {
+    let flag = match frames {
+        Frames::All => IFF_PROMISC,
+        Frames::Multicast => IFF_ALLMULTI,
+    };
+    requests.push(RTM_NEWLINK, 0, |m| change_flag(m, index, flag, on))
+}
+
+/// `struct ifinfomsg` that changes one flag.
+fn change_flag(m: &mut Writer, index: u32, flag: u32, on: bool) {
+    m.raw(&[0; 4])
+        .raw(&index.to_ne_bytes())
+        .raw(&if on { flag } else { 0 }.to_ne_bytes())
+        .raw(&flag.to_ne_bytes());
+}
+
+/// Lets so many packets wait before the interface sends them.
+pub(crate) fn set_queue_length(requests: &mut Requests, index: u32, packets: u32) -> usize {
+    requests.push(RTM_NEWLINK, 0, |m| {
+        header(m, index, 0);
+        m.u32(IFLA_TXQLEN, packets);
+    })
 }
 
 /// Lets an interface take packets of this size.
@@ -234,11 +272,17 @@ pub(crate) struct Link {
     pub(crate) route_localnet: bool,
     /// Whether it is set up.
     pub(crate) up: bool,
+    /// Whether it was told to take all frames, and all those to groups.
+    pub(crate) takes: (bool, bool),
+    /// How many packets may wait before it sends them.
+    pub(crate) queue_length: Option<u32>,
     /// The index of the other end of a veth pair, or of the parent.
     pub(crate) other: Option<u32>,
     /// How it is set up as a port of a bridge.
     pub(crate) port: Option<SeenPort>,
     pub(crate) other_names: Vec<InterfaceName>,
+    /// Whether it is a bridge that tells VLANs apart.
+    pub(crate) vlan_filtering: bool,
 }
 
 /// The names of an interface beside its own, from its `IFLA_PROP_LIST`.
@@ -272,6 +316,7 @@ impl Link {
             .value(IFLA_ADDRESS)
             .and_then(|mac| <[u8; 6]>::try_from(mac).ok());
         let mtu = attributes.value(IFLA_MTU).and_then(u32_of)?;
+        let flags = message.u32_at(8)?;
         let of_family = |family| {
             let spec = attributes.value(IFLA_AF_SPEC)?;
             Attributes::within(spec).value(family)
@@ -295,13 +340,16 @@ impl Link {
                 .and_then(|all| all.get(4 * (usize::from(IPV4_DEVCONF_ROUTE_LOCALNET) - 1)..))
                 .and_then(u32_of)
                 .is_some_and(|value| value != 0),
-            up: message.u32_at(8)? & IFF_UP != 0,
+            up: flags & IFF_UP != 0,
+            takes: (flags & IFF_PROMISC != 0, flags & IFF_ALLMULTI != 0),
+            queue_length: attributes.value(IFLA_TXQLEN).and_then(u32_of),
             other: attributes.value(IFLA_LINK).and_then(u32_of),
             port: attributes.value(IFLA_LINKINFO).and_then(read_port),
             other_names: attributes
                 .value(IFLA_PROP_LIST)
                 .map(read_other_names)
                 .unwrap_or_default(),
+            vlan_filtering: attributes.value(IFLA_LINKINFO).is_some_and(vlan::is_filtered),
         })
     }
 
@@ -317,6 +365,8 @@ impl Link {
             other: self.other,
             master: self.master,
             port: self.port,
+            vlan: None,
+            vlan_filtering: self.vlan_filtering,
             accept_ra: self.accept_ra,
             route_localnet: self.route_localnet,
         }

@@ -9,6 +9,7 @@ pub(crate) mod route;
 pub(crate) mod rule;
 mod socket;
 pub(crate) mod tc;
+pub(crate) mod vlan;
 
 pub(crate) use socket::{Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use zdocker_net::model;
+use zdocker_net::model::{self, RouteKind};
 use zdocker_net::subnet::{Family, Subnet};
 
 use super::address::{address_of, family_number, octets};
-use super::message::{CREATE, Message, REPLACE, Requests, u32_of};
+use super::message::{Attributes, CREATE, Message, REPLACE, Requests, u32_of};
 use super::{NetlinkError, Socket};
 
 const RTM_NEWROUTE: u16 = 24;
@@ -19,6 +19,7 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
+const RTA_METRICS: u16 = 8;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 
@@ -31,12 +32,24 @@ const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
+/// Routes that lead nothing on.
+const RTN_NOWHERE: [(u8, RouteKind); 3] = [
+    (6, RouteKind::Blackhole),
+    (7, RouteKind::Unreachable),
+    (8, RouteKind::Prohibit),
+];
+/// Attribute types within `RTA_METRICS`.
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
 /// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
 const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
-/// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric.
+/// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric, or
+/// before it. There, one that is the same in all is refused with `EEXIST`.
+/// `index` is the interface's, of which a route that leads nothing on needs none.
 pub(crate) fn add(requests: &mut Requests, route: &model::Route, index: u32, table: Option<u32>) -> usize {
-    push(requests, (RTM_NEWROUTE, CREATE | REPLACE), route, index, table)
+    let flags = if route.beside { CREATE } else { CREATE | REPLACE };
+    push(requests, (RTM_NEWROUTE, flags), route, index, table)
 }
 
 /// Deletes a route.
@@ -51,31 +64,41 @@ fn push(
     index: u32,
     table: Option<u32>,
 ) -> usize {
-    let model::Route {
-        destination,
-        via,
-        metric,
-    } = route;
+    let (destination, leads_on) = (route.destination, route.kind.is_unicast());
     let family = family_number(destination.family());
-    let scope = if via.is_some() || destination.family() == Family::V6 {
+    let scope = if route.via.is_some() || !leads_on || destination.family() == Family::V6 {
         RT_SCOPE_UNIVERSE
     } else {
         RT_SCOPE_LINK
     };
+    let nowhere = RTN_NOWHERE.iter().find(|(_, kind)| *kind == route.kind);
+    let number = nowhere.map_or(RTN_UNICAST, |(number, _)| *number);
     requests.push(kind, flags, |m| {
         m.raw(&[family, destination.prefix(), 0, 0]);
-        m.raw(&[RT_TABLE_UNSPEC, RTPROT_BOOT, scope, RTN_UNICAST]).raw(&[0; 4]);
+        m.raw(&[RT_TABLE_UNSPEC, RTPROT_BOOT, scope, number]).raw(&[0; 4]);
         m.u32(RTA_TABLE, table.unwrap_or(RT_TABLE_MAIN.into()));
         if destination.prefix() > 0 {
             m.attribute(RTA_DST, &octets(destination.address()));
         }
-        if let Some(via) = via {
-            m.attribute(RTA_GATEWAY, &octets(*via));
+        if let Some(metric) = route.metric {
+            m.u32(RTA_PRIORITY, metric);
         }
-        if let Some(metric) = metric {
-            m.u32(RTA_PRIORITY, *metric);
+        let sizes = [(RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)];
+        if sizes.iter().any(|(_, size)| size.is_some()) {
+            m.nested(RTA_METRICS, |m| {
+                sizes.iter().for_each(|(kind, size)| {
+                    if let Some(size) = size {
+                        m.u32(*kind, *size);
+                    }
+                });
+            });
         }
-        m.u32(RTA_OIF, index);
+        if let Some(via) = route.via.filter(|_| leads_on) {
+            m.attribute(RTA_GATEWAY, &octets(via));
+        }
+        if leads_on {
+            m.u32(RTA_OIF, index);
+        }
     })
 }
 
@@ -89,6 +112,8 @@ pub(crate) struct Route {
     /// The neighbour, unless it is reached on the link.
     pub(crate) via: Option<IpAddr>,
     pub(crate) table: u32,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) advmss: Option<u32>,
     /// `RTN_UNICAST` and the like.
     kind: u8,
 }
@@ -97,6 +122,12 @@ impl Route {
     /// Whether packets that match no rule of policy routing take it.
     pub(crate) fn in_main_table(&self) -> bool {
         self.table == u32::from(RT_TABLE_MAIN)
+    }
+
+    /// What becomes of packets that take it.
+    pub(crate) fn kind(&self) -> RouteKind {
+        let nowhere = RTN_NOWHERE.iter().find(|(number, _)| *number == self.kind);
+        nowhere.map_or(RouteKind::Unicast, |(_, kind)| *kind)
     }
 
     fn read(message: &Message<'_>) -> Option<Self> {
@@ -117,12 +148,18 @@ impl Route {
             .value(RTA_MULTIPATH)
             .and_then(|hops| hops.get(4..))
             .and_then(u32_of);
+        let size = |kind| {
+            let sizes = attributes.value(RTA_METRICS)?;
+            Attributes::within(sizes).value(kind).and_then(u32_of)
+        };
         Some(Route {
             destination: Subnet::containing(destination, prefix),
             index: attributes.value(RTA_OIF).and_then(u32_of).or(several),
             metric: attributes.value(RTA_PRIORITY).and_then(u32_of).unwrap_or(0),
             via: attributes.value(RTA_GATEWAY).and_then(address_of),
             table: attributes.value(RTA_TABLE).and_then(u32_of).unwrap_or(table.into()),
+            mtu: size(RTAX_MTU),
+            advmss: size(RTAX_ADVMSS),
             kind,
         })
     }

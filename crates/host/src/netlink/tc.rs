@@ -2,10 +2,16 @@
 
 use zdocker_net::shaping::TokenBucket;
 
-use super::message::{CREATE, EXCL, Requests, Writer};
+use super::message::{CREATE, EXCL, Requests, Writer, text_of};
+use super::{NetlinkError, Socket};
 
 const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
+
+/// Length of `struct tcmsg`.
+const HEADER: usize = 20;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -53,6 +59,31 @@ pub(crate) fn limit_rate(requests: &mut Requests, index: u32, bucket: &TokenBuck
             m.u32(TCA_TBF_BURST, bucket.burst);
         });
     })
+}
+
+/// Takes the token bucket from before the interface; the kernel puts in its place what was there at first.
+pub(crate) fn unlimit(requests: &mut Requests, index: u32) -> usize {
+    requests.push(RTM_DELQDISC, 0, |m| header(m, index, 0, TC_H_ROOT, 0))
+}
+
+/// Leads what comes in by the interface nowhere else any more.
+pub(crate) fn end_redirect(requests: &mut Requests, index: u32) -> usize {
+    requests.push(RTM_DELQDISC, 0, |m| header(m, index, INGRESS_HANDLE, TC_H_INGRESS, 0))
+}
+
+/// Whether what leaves by the interface passes a token bucket, and whether what comes in is led elsewhere or may be.
+pub(crate) fn limits(socket: &mut Socket, index: u32) -> Result<(bool, bool), NetlinkError> {
+    let dump = socket.dump(RTM_GETQDISC, |m| header(m, index, 0, 0, 0))?;
+    let mut found = (false, false);
+    for message in dump.objects().filter(|message| message.u32_at(4) == Some(index)) {
+        let kind = message.attributes(HEADER).value(TCA_KIND).map(text_of);
+        match kind.as_deref() {
+            Some("tbf") => found.0 |= message.u32_at(12) == Some(TC_H_ROOT),
+            Some("ingress") => found.1 = true,
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// `struct tc_tbf_qopt`: the rate and the peak rate (none) as `struct tc_ratespec`, limit, burst as a time, MTU of the

@@ -1,6 +1,7 @@
 //! Batches: the transactions of nftables (linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h).
 
-use zdocker_net::firewall::{TABLE, Table};
+use zdocker_net::firewall::Table;
+use zdocker_net::installation::Installation;
 
 use crate::netlink::message::{Requests, Writer};
 
@@ -20,7 +21,7 @@ pub(super) const NEWSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 12;
 pub(super) const GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
 pub(super) const DELSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 14;
 
-/// Our tables.
+/// The tables of an installation.
 pub(crate) const ALL_TABLES: [Table; 2] = [Table::Inet, Table::Bridge];
 
 const NFPROTO_INET: u8 = 1;
@@ -51,12 +52,17 @@ pub(crate) fn end(requests: &mut Requests) -> usize {
     requests.push_unanswered(NFNL_MSG_BATCH_END, 0, |m| header(m, 0, NFNL_SUBSYS_NFTABLES))
 }
 
-/// Pushes a request about something in one of our tables.
-pub(super) fn push(requests: &mut Requests, kind: u16, flags: u16, table: Table, payload: impl FnOnce(&mut Writer)) {
+/// Pushes a request about something in one of an installation's tables.
+pub(super) fn push(
+    requests: &mut Requests,
+    (kind, flags): (u16, u16),
+    (whose, table): (&Installation, Table),
+    payload: impl FnOnce(&mut Writer),
+) {
     requests.push(kind, flags, |m| {
         header(m, family(table), 0);
         // The table's name is attribute 1 of every kind of message.
-        m.text(NFTA_TABLE_NAME, TABLE);
+        m.text(NFTA_TABLE_NAME, whose.table());
         payload(m);
     });
 }

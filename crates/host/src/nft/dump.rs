@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
-use zdocker_net::firewall::{Element, TABLE, Table};
+use zdocker_net::firewall::{Element, Table};
+use zdocker_net::installation::Installation;
 
 use super::batch::{
     ALL_TABLES, GETCHAIN, GETRULE, GETSET, GETSETELEM, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, family, header,
@@ -43,15 +44,15 @@ pub(crate) struct Structure {
     spelled_out: BTreeMap<(u8, String), Vec<Vec<u8>>>,
 }
 
-/// What the kernel shows of our tables when they have just been loaded. To be called in a network namespace of its own.
-pub(crate) fn of_fresh_tables() -> Result<Structure, NetlinkError> {
+/// What the kernel shows of the tables of `whose` when they have just been loaded. To be called in a network namespace of its own.
+pub(crate) fn of_fresh_tables(whose: &Installation) -> Result<Structure, NetlinkError> {
     let mut socket = Socket::open(Subsystem::Netfilter)?;
-    socket.request(load::replace(&ALL_TABLES, &[]), |_, _| {})?;
-    structure(&mut socket)
+    socket.request(load::replace(whose, &ALL_TABLES, &[]), |_, _| {})?;
+    structure(&mut socket, whose)
 }
 
-/// What the kernel shows of our tables.
-pub(crate) fn structure(socket: &mut Socket) -> Result<Structure, NetlinkError> {
+/// What the kernel shows of the tables of `whose`.
+pub(crate) fn structure(socket: &mut Socket, whose: &Installation) -> Result<Structure, NetlinkError> {
     let mut structure = Structure::default();
     for table in ALL_TABLES {
         let number = family(table);
@@ -66,19 +67,19 @@ pub(crate) fn structure(socket: &mut Socket) -> Result<Structure, NetlinkError> 
                 .map(|kind| attributes.value(*kind).map(<[u8]>::to_vec))
                 .collect::<Vec<_>>()
         };
-        each(socket, (GETCHAIN, NEWCHAIN), table, |message| {
+        each(socket, (GETCHAIN, NEWCHAIN), (whose, table), |message| {
             let shape = [NFTA_CHAIN_HOOK, NFTA_CHAIN_POLICY, NFTA_CHAIN_TYPE];
             structure
                 .chains
                 .insert(name(message, NFTA_CHAIN_NAME), values(message, &shape));
         })?;
-        each(socket, (GETRULE, NEWRULE), table, |message| {
+        each(socket, (GETRULE, NEWRULE), (whose, table), |message| {
             let expressions = message.attributes(HEADER).value(NFTA_RULE_EXPRESSIONS);
             let rules = structure.rules.entry(name(message, NFTA_RULE_CHAIN)).or_default();
             rules.push(expressions.unwrap_or_default().to_vec());
         })?;
         let mut nameless = Vec::new();
-        each(socket, (GETSET, NEWSET), table, |message| {
+        each(socket, (GETSET, NEWSET), (whose, table), |message| {
             let name = name(message, NFTA_SET_NAME);
             if table::sets(table).iter().all(|set| set.name != name.1) {
                 nameless.push(name.1.clone());
@@ -87,7 +88,7 @@ pub(crate) fn structure(socket: &mut Socket) -> Result<Structure, NetlinkError> 
         })?;
         for set in nameless {
             let mut elements = Vec::new();
-            each_element(socket, table, &set, |bytes| elements.push(bytes.to_vec()))?;
+            each_element(socket, (whose, table), &set, |bytes| elements.push(bytes.to_vec()))?;
             elements.sort();
             structure.spelled_out.insert((number, set), elements);
         }
@@ -95,16 +96,16 @@ pub(crate) fn structure(socket: &mut Socket) -> Result<Structure, NetlinkError> 
     Ok(structure)
 }
 
-/// Calls `look` for each object of a kind in one of our tables.
+/// Calls `look` for each object of a kind in a table.
 fn each(
     socket: &mut Socket,
     (get, new): (u16, u16),
-    table: Table,
+    (whose, table): (&Installation, Table),
     mut look: impl FnMut(&Message<'_>),
 ) -> Result<(), NetlinkError> {
     let dump = socket.dump(get, |m| {
         header(m, family(table), 0);
-        m.text(TABLE_NAME, TABLE);
+        m.text(TABLE_NAME, whose.table());
     });
     let dump = match dump {
         Err(error) if error.refusal() == Some(Errno::ENOENT) => return Ok(()),
@@ -113,17 +114,22 @@ fn each(
     // Not every kind can be asked for by table.
     let ours = dump.objects().filter(|message| {
         let name = message.attributes(HEADER).value(TABLE_NAME).map(text_of);
-        message.kind == new && message.payload.first() == Some(&family(table)) && name.as_deref() == Some(TABLE)
+        message.kind == new && message.payload.first() == Some(&family(table)) && name.as_deref() == Some(whose.table())
     });
     ours.for_each(|message| look(&message));
     Ok(())
 }
 
 /// Calls `look` with each element of a set.
-fn each_element(socket: &mut Socket, table: Table, set: &str, mut look: impl FnMut(&[u8])) -> Result<(), NetlinkError> {
+fn each_element(
+    socket: &mut Socket,
+    (whose, table): (&Installation, Table),
+    set: &str,
+    mut look: impl FnMut(&[u8]),
+) -> Result<(), NetlinkError> {
     let dump = socket.dump(GETSETELEM, |m| {
         header(m, family(table), 0);
-        m.text(TABLE_NAME, TABLE).text(NFTA_SET_ELEM_LIST_SET, set);
+        m.text(TABLE_NAME, whose.table()).text(NFTA_SET_ELEM_LIST_SET, set);
     });
     let dump = match dump {
         Err(error) if error.refusal() == Some(Errno::ENOENT) => return Ok(()),
@@ -138,12 +144,12 @@ fn each_element(socket: &mut Socket, table: Table, set: &str, mut look: impl FnM
 }
 
 /// Every element of our named sets and maps; `None` if there is one that can be none of ours.
-pub(crate) fn elements(socket: &mut Socket) -> Result<Option<Vec<Element>>, NetlinkError> {
+pub(crate) fn elements(socket: &mut Socket, whose: &Installation) -> Result<Option<Vec<Element>>, NetlinkError> {
     let mut all = Vec::new();
     for table in ALL_TABLES {
         for set in table::sets(table) {
             let mut raw = Vec::new();
-            each_element(socket, table, set.name, |bytes| raw.push(read_raw(bytes)))?;
+            each_element(socket, (whose, table), set.name, |bytes| raw.push(read_raw(bytes)))?;
             let elements = raw.into_iter().collect::<Option<Vec<_>>>();
             let Some(elements) = elements.and_then(|raw| parse::elements(set.name, raw)) else {
                 return Ok(None);

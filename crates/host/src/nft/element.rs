@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use zdocker_net::firewall::Element;
+use zdocker_net::installation::Installation;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::ports::Protocol;
 use zdocker_net::subnet::Subnet;
@@ -39,14 +40,14 @@ pub(crate) enum Change {
 }
 
 /// Pushes the elements into a batch, at most `at_once` of them in one message.
-fn push_in_pieces(requests: &mut Requests, change: Change, elements: &[Element], at_once: usize) {
-    let (kind, flags) = match change {
+fn push_in_pieces(requests: &mut Requests, whose: &Installation, change: Change, elements: &[Element], at_once: usize) {
+    let request = match change {
         Change::Add => (NEWSETELEM, CREATE),
         Change::Delete => (DELSETELEM, 0),
     };
     let same_set = |a: &Element, b: &Element| (a.table(), a.set()) == (b.table(), b.set());
     for piece in elements.chunk_by(same_set).flat_map(|run| run.chunks(at_once)) {
-        push(requests, kind, flags, piece[0].table(), |m| {
+        push(requests, request, (whose, piece[0].table()), |m| {
             m.text(NFTA_SET_ELEM_LIST_SET, piece[0].set());
             write_list(m, |m| piece.iter().for_each(|element| write(m, element, change)));
         });
@@ -54,13 +55,13 @@ fn push_in_pieces(requests: &mut Requests, change: Change, elements: &[Element],
 }
 
 /// Pushes the elements into a batch.
-pub(crate) fn push_all(requests: &mut Requests, change: Change, elements: &[Element]) {
-    push_in_pieces(requests, change, elements, ELEMENTS_AT_ONCE);
+pub(crate) fn push_all(requests: &mut Requests, whose: &Installation, change: Change, elements: &[Element]) {
+    push_in_pieces(requests, whose, change, elements, ELEMENTS_AT_ONCE);
 }
 
 /// Pushes each element as a message of its own, so that a refusal tells which element it is about.
-pub(crate) fn push_each(requests: &mut Requests, change: Change, elements: &[Element]) {
-    push_in_pieces(requests, change, elements, 1);
+pub(crate) fn push_each(requests: &mut Requests, whose: &Installation, change: Change, elements: &[Element]) {
+    push_in_pieces(requests, whose, change, elements, 1);
 }
 
 pub(super) fn write_list(m: &mut Writer, content: impl FnOnce(&mut Writer)) {
@@ -107,7 +108,12 @@ fn write(m: &mut Writer, element: &Element, change: Change) {
                 });
             });
         }
-        Element::Bridge(name) | Element::Internal(name) | Element::Strict(name) | Element::Mutual(name) => {
+        Element::Bridge(name)
+        | Element::Internal(name)
+        | Element::Strict(name)
+        | Element::Mutual(name)
+        | Element::Tolerant(name)
+        | Element::Free(name) => {
             write_element(m, &padded_name(name), |_| {});
         }
         Element::Routed(family, name) | Element::Unprotected(family, name) => {

@@ -1,6 +1,7 @@
 //! Loading the fixed part of our firewall: [`super::table`] as one batch.
 
 use zdocker_net::firewall::{Element, Table};
+use zdocker_net::installation::Installation;
 
 use super::batch::{DELTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, NEWTABLE, begin, end, push};
 use super::element::{self, Change, NFTA_SET_ELEM_DATA, write_element, write_list};
@@ -27,37 +28,54 @@ fn type_length(parts: &[Type]) -> u32 {
     }
 }
 
+/// A batch that creates the tables; refused with `EEXIST` where one of them is there.
+pub(crate) fn create(whose: &Installation, tables: &[Table]) -> Requests {
+    let mut requests = Requests::default();
+    begin(&mut requests);
+    tables
+        .iter()
+        .for_each(|table| push_table(&mut requests, (whose, *table)));
+    end(&mut requests);
+    requests
+}
+
 /// A batch that replaces the tables, where they are there, by new ones with these elements.
-pub(crate) fn replace(tables: &[Table], elements: &[Element]) -> Requests {
+pub(crate) fn replace(whose: &Installation, tables: &[Table], elements: &[Element]) -> Requests {
     let mut requests = Requests::default();
     begin(&mut requests);
     for table in tables {
-        push_deletion(&mut requests, *table);
-        push_table(&mut requests, *table);
+        push_deletion(&mut requests, (whose, *table));
+        push_table(&mut requests, (whose, *table));
     }
-    element::push_all(&mut requests, Change::Add, elements);
+    element::push_all(&mut requests, whose, Change::Add, elements);
     end(&mut requests);
     requests
 }
 
 /// A batch that deletes the tables, where they are there.
-pub(crate) fn unload(tables: &[Table]) -> Requests {
+pub(crate) fn unload(whose: &Installation, tables: &[Table]) -> Requests {
     let mut requests = Requests::default();
     begin(&mut requests);
-    tables.iter().for_each(|table| push_deletion(&mut requests, *table));
+    tables
+        .iter()
+        .for_each(|table| push_deletion(&mut requests, (whose, *table)));
     end(&mut requests);
     requests
 }
 
 /// Created first, because deleting what is not there would be refused.
-fn push_deletion(requests: &mut Requests, table: Table) {
-    push(requests, NEWTABLE, CREATE, table, |_| {});
-    push(requests, DELTABLE, 0, table, |_| {});
+fn push_deletion(requests: &mut Requests, table: (&Installation, Table)) {
+    push(requests, (NEWTABLE, CREATE), table, |_| {});
+    push(requests, (DELTABLE, 0), table, |_| {});
 }
 
-fn push_table(requests: &mut Requests, table: Table) {
-    push(requests, NEWTABLE, CREATE | EXCL, table, |_| {});
-    let (sets, nameless, chains) = (table::sets(table), table::nameless(table), table::chains(table));
+fn push_table(requests: &mut Requests, table: (&Installation, Table)) {
+    push(requests, (NEWTABLE, CREATE | EXCL), table, |_| {});
+    let (sets, nameless, chains) = (
+        table::sets(table.1),
+        table::nameless(table.1),
+        table::chains(table.0, table.1),
+    );
     chains.iter().for_each(|chain| push_chain(requests, table, chain));
     for (set, id) in sets.iter().zip(1..) {
         push_set(requests, table, set, id);
@@ -71,13 +89,13 @@ fn push_table(requests: &mut Requests, table: Table) {
     }
 }
 
-fn push_chain(requests: &mut Requests, table: Table, chain: &Chain) {
+fn push_chain(requests: &mut Requests, table: (&Installation, Table), chain: &Chain) {
     const NFTA_CHAIN_NAME: u16 = 3;
     const NFTA_CHAIN_HOOK: u16 = 4;
     const NFTA_CHAIN_POLICY: u16 = 5;
     const NFTA_CHAIN_TYPE: u16 = 7;
     const NF_ACCEPT: u32 = 1;
-    push(requests, NEWCHAIN, CREATE, table, |m| {
+    push(requests, (NEWCHAIN, CREATE), table, |m| {
         m.text(NFTA_CHAIN_NAME, chain.name);
         if let Some((kind, hook, priority)) = chain.hook {
             m.text(NFTA_CHAIN_TYPE, kind)
@@ -89,10 +107,10 @@ fn push_chain(requests: &mut Requests, table: Table, chain: &Chain) {
     });
 }
 
-fn push_rule(requests: &mut Requests, table: Table, chain: &str, rule: &Rule) {
+fn push_rule(requests: &mut Requests, table: (&Installation, Table), chain: &str, rule: &Rule) {
     const NFTA_RULE_CHAIN: u16 = 2;
     const NFTA_RULE_EXPRESSIONS: u16 = 4;
-    push(requests, NEWRULE, CREATE | APPEND, table, |m| {
+    push(requests, (NEWRULE, CREATE | APPEND), table, |m| {
         m.text(NFTA_RULE_CHAIN, chain).nested(NFTA_RULE_EXPRESSIONS, |m| {
             m.raw(rule.as_bytes());
         });
@@ -111,7 +129,7 @@ const NFTA_SET_USERDATA: u16 = 13;
 /// `NFT_DATA_VERDICT`
 const DATA_VERDICT: u32 = 0xffff_ff00;
 
-fn push_set(requests: &mut Requests, table: Table, set: &Set, id: u32) {
+fn push_set(requests: &mut Requests, table: (&Installation, Table), set: &Set, id: u32) {
     let concatenated_intervals = set.interval && set.key.len() > 1;
     let flags = [
         (set.interval, NFT_SET_INTERVAL),
@@ -119,7 +137,7 @@ fn push_set(requests: &mut Requests, table: Table, set: &Set, id: u32) {
         (concatenated_intervals, NFT_SET_CONCAT),
     ];
     let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
-    push(requests, NEWSET, CREATE, table, |m| {
+    push(requests, (NEWSET, CREATE), table, |m| {
         m.text(NFTA_SET_NAME, set.name).be32(NFTA_SET_FLAGS, flags);
         m.be32(NFTA_SET_KEY_TYPE, type_number(set.key))
             .be32(NFTA_SET_KEY_LEN, type_length(set.key));
@@ -181,7 +199,7 @@ const TYPEOF_IIFNAME_AND_ND_TARGET: [u8; 72] = [
     0, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0, 2, 4, 3, 0, 0, 0, 3, 4, 64, 0, 0, 0, 4, 4, 128, 0, 0, 0,
 ];
 
-fn push_nameless(requests: &mut Requests, table: Table, set: &Nameless) {
+fn push_nameless(requests: &mut Requests, table: (&Installation, Table), set: &Nameless) {
     const NFTA_SET_DESC_SIZE: u16 = 1;
     const NFTA_SET_ELEM_LIST_SET_ID: u16 = 4;
     let is_map = set.elements.iter().any(|(_, verdict)| verdict.is_some());
@@ -190,7 +208,7 @@ fn push_nameless(requests: &mut Requests, table: Table, set: &Nameless) {
     } else {
         (NAMELESS_SET, 0)
     };
-    push(requests, NEWSET, CREATE, table, |m| {
+    push(requests, (NEWSET, CREATE), table, |m| {
         m.text(NFTA_SET_NAME, name)
             .be32(NFTA_SET_FLAGS, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | map_flag);
         m.be32(NFTA_SET_KEY_TYPE, set.key.0).be32(NFTA_SET_KEY_LEN, set.key.1);
@@ -202,7 +220,7 @@ fn push_nameless(requests: &mut Requests, table: Table, set: &Nameless) {
         });
         m.attribute(NFTA_SET_USERDATA, &key_byte_order(&[set.key]));
     });
-    push(requests, NEWSETELEM, CREATE, table, |m| {
+    push(requests, (NEWSETELEM, CREATE), table, |m| {
         m.text(NFTA_SET_NAME, name).be32(NFTA_SET_ELEM_LIST_SET_ID, set.id);
         write_list(m, |m| {
             for (key, verdict) in &set.elements {

@@ -66,6 +66,8 @@ fn element(set: &str, raw: &RawElement) -> Option<Element> {
         "internal" => Element::Internal(key.name()?),
         "strict" => Element::Strict(key.name()?),
         "mutual" => Element::Mutual(key.name()?),
+        "tolerant" => Element::Tolerant(key.name()?),
+        "free" => Element::Free(key.name()?),
         "routed" => Element::Routed(key.family()?, key.name()?),
         "unprotected" => Element::Unprotected(key.family()?, key.name()?),
         "trusted" => Element::Trusted {

@@ -3,7 +3,8 @@
 //! What they mean is told by [`zdocker_net::firewall::RULESET`], which is the same in nft's language; a test compares
 //! what the two load. Chains stand before the rules that go to them.
 
-use zdocker_net::firewall::{PORT_PREFIX, Table};
+use zdocker_net::firewall::Table;
+use zdocker_net::installation::Installation;
 use zdocker_net::subnet::Family;
 
 use super::expr::*;
@@ -75,7 +76,7 @@ const fn map(name: &'static str, key: &'static [Type], gives: Gives) -> Set {
     }
 }
 
-const INET_SETS: [Set; 21] = [
+const INET_SETS: [Set; 22] = [
     map(
         "pub4",
         &[IPV4_ADDR, INET_PROTO, INET_SERVICE],
@@ -109,16 +110,18 @@ const INET_SETS: [Set; 21] = [
     map("links", &[IFNAME, IFNAME], Gives::Verdict),
     set("strict", &[IFNAME]),
     set("mutual", &[IFNAME]),
+    set("tolerant", &[IFNAME]),
     set("apart", &[IFNAME, IFNAME]),
     set("routed", &[NF_PROTO, IFNAME]),
     set("unprotected", &[NF_PROTO, IFNAME]),
     set("trusted", &[IFNAME, IFNAME]),
 ];
 
-const BRIDGE_SETS: [Set; 3] = [
+const BRIDGE_SETS: [Set; 4] = [
     set("pins4", &[IFNAME, ETHER_ADDR, IPV4_ADDR]),
     set("pins6", &[IFNAME, ETHER_ADDR, IPV6_ADDR]),
     set("targets6", &[IFNAME, INTEGER_16_BYTES]),
+    set("free", &[IFNAME]),
 ];
 
 /// Where a chain is called from: type, hook and priority, as nft names them.
@@ -245,16 +248,16 @@ pub(super) fn nameless(table: Table) -> Vec<Nameless> {
 }
 
 /// The chains of a table.
-pub(super) fn chains(table: Table) -> Vec<Chain> {
+pub(super) fn chains(whose: &Installation, table: Table) -> Vec<Chain> {
     match table {
         Table::Inet => inet_chains(),
-        Table::Bridge => bridge_chains(),
+        Table::Bridge => bridge_chains(whose.port_prefix()),
     }
 }
 
 /// How many rules each chain of a table has and, as the kernel counts them together, how many places lead to it.
-pub(super) fn uses(table: Table) -> Vec<(&'static str, u32)> {
-    let (chains, nameless) = (chains(table), nameless(table));
+pub(super) fn uses(whose: &Installation, table: Table) -> Vec<(&'static str, u32)> {
+    let (chains, nameless) = (chains(whose, table), nameless(table));
     let by_rules = chains.iter().flat_map(|chain| &chain.rules).filter_map(Rule::goes_to);
     let elements = nameless.iter().flat_map(|set| &set.elements);
     let by_maps = elements.filter_map(|(_, verdict)| verdict.and_then(Verdict::goes_to));
@@ -330,6 +333,11 @@ fn inet_chains() -> Vec<Chain> {
                     .in_set("mutual")
                     .ct_status_not_dnat()
                     .verdict(Verdict::Return),
+                rule()
+                    .load(OIFNAME)
+                    .in_set("tolerant")
+                    .ct_status_not_dnat()
+                    .verdict(Verdict::Return),
                 rule().ipv4().load(IP_SADDR).snat_to("snat4", Family::V4),
                 rule().ipv6().load(IP6_SADDR).snat_to("snat6", Family::V6),
                 rule().ipv4().load(IP_SADDR).in_set("masq4").masquerade(),
@@ -390,6 +398,8 @@ fn inward() -> Chain {
                 .in_set("apart")
                 .verdict(Verdict::Drop),
             from("mutual").load(OIFNAME).in_set("mutual").verdict(Verdict::Accept),
+            from("mutual").load(OIFNAME).in_set("tolerant").verdict(Verdict::Accept),
+            from("tolerant").load(OIFNAME).in_set("mutual").verdict(Verdict::Accept),
             from("bridges").verdict(Verdict::Drop),
             rule()
                 .load(NFPROTO)
@@ -426,7 +436,7 @@ fn forward() -> Chain {
     )
 }
 
-fn bridge_chains() -> Vec<Chain> {
+fn bridge_chains(port_prefix: &str) -> Vec<Chain> {
     let from_port = |rule: Rule, port: u16| {
         rule.load(L4PROTO)
             .equals(&UDP)
@@ -500,6 +510,7 @@ fn bridge_chains() -> Vec<Chain> {
             "guard",
             None,
             [
+                rule().load(IIFNAME).in_set("free").verdict(Verdict::Accept),
                 rule().load(ETHER_TYPE).verdict_of_nameless(GUARD_MAP),
                 rule().verdict(Verdict::Drop),
             ],
@@ -509,7 +520,7 @@ fn bridge_chains() -> Vec<Chain> {
             Some(("filter", PREROUTING, BRIDGE_FIRST)),
             [rule()
                 .load(IIFNAME)
-                .equals(PORT_PREFIX.as_bytes())
+                .equals(port_prefix.as_bytes())
                 .verdict(Verdict::Goto("guard"))],
         ),
     ]

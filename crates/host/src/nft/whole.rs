@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use zdocker_net::firewall::Table;
+use zdocker_net::installation::Installation;
 
 use super::batch::{ALL_TABLES, GETCHAIN, push};
 use super::table;
@@ -15,13 +16,13 @@ const NFTA_CHAIN_USE: u16 = 6;
 /// Length of `struct nfgenmsg`.
 const HEADER: usize = 4;
 
-/// Which of our tables are not loaded, or lack a chain or rules. Rules that somebody added are no damage.
-pub(crate) fn damaged_tables(socket: &mut Socket) -> Result<Vec<Table>, NetlinkError> {
+/// Which of the tables of `whose` are not loaded, or lack a chain or rules. Rules that somebody added are no damage.
+pub(crate) fn damaged_tables(socket: &mut Socket, whose: &Installation) -> Result<Vec<Table>, NetlinkError> {
     let mut requests = Requests::default();
     let mut wanted = Vec::new();
     for table in ALL_TABLES {
-        for (chain, uses) in table::uses(table) {
-            push(&mut requests, GETCHAIN, 0, table, |m| {
+        for (chain, uses) in table::uses(whose, table) {
+            push(&mut requests, (GETCHAIN, 0), (whose, table), |m| {
                 m.text(NFTA_CHAIN_NAME, chain);
             });
             wanted.push((table, uses));

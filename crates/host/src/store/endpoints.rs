@@ -23,6 +23,9 @@ pub struct EndpointRecord {
 
 const SELECT: &str = "SELECT spec, state, owner_pid, owner_start, boot FROM endpoints";
 
+/// See [`Records::half_done_endpoints`].
+const HALF_DONE: &str = "rowid IN (SELECT rowid FROM endpoints WHERE state <> 'ready')";
+
 impl Records<'_> {
     fn select_endpoints(&self, condition: &str, values: impl Params) -> Result<Vec<EndpointRecord>, StoreError> {
         type Raw = (String, String, Option<ProcessId>, Option<String>);
@@ -55,6 +58,15 @@ impl Records<'_> {
     /// [`StoreError`].
     pub fn endpoints_of_network(&self, network: &Id) -> Result<Vec<EndpointRecord>, StoreError> {
         self.select_endpoints("network = ?1", [network.as_str()])
+    }
+
+    /// The oldest endpoint of a network.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn first_endpoint_of_network(&self, network: &Id) -> Result<Option<EndpointRecord>, StoreError> {
+        let oldest = "rowid = (SELECT min(rowid) FROM endpoints WHERE network = ?1)";
+        Ok(self.select_endpoints(oldest, [network.as_str()])?.pop())
     }
 
     /// The containers that are on a network, each once.
@@ -142,7 +154,29 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn half_done_endpoints(&self) -> Result<Vec<EndpointRecord>, StoreError> {
-        self.select_endpoints("state <> 'ready'", [])
+        // Asked for in their order, SQLite would find them by reading every record rather than by their index.
+        self.select_endpoints(HALF_DONE, [])
+    }
+
+    /// The endpoint with this identifier.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn endpoint(&self, id: &Id) -> Result<Option<EndpointRecord>, StoreError> {
+        Ok(self.select_endpoints("id = ?1", [id.as_str()])?.pop())
+    }
+
+    /// Changes an endpoint's state, and says who is at it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_endpoint_state(&self, id: &Id, state: State, owner: Option<ProcessId>) -> Result<(), StoreError> {
+        let (pid, start) = owner_columns(owner);
+        self.transaction.execute(
+            "UPDATE endpoints SET state = ?2, owner_pid = ?3, owner_start = ?4 WHERE id = ?1",
+            params![id.as_str(), state.as_str(), pid, start],
+        )?;
+        Ok(())
     }
 
     /// Changes an endpoint's record, and says who is at it.
@@ -173,5 +207,27 @@ impl Records<'_> {
         self.transaction
             .execute("DELETE FROM endpoints WHERE id = ?1", [endpoint.as_str()])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn what_is_half_done_is_found_without_reading_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let plan: Vec<String> = store
+            .read(|records| {
+                let query = format!("EXPLAIN QUERY PLAN {SELECT} WHERE {HALF_DONE} ORDER BY rowid");
+                let mut statement = records.transaction.prepare(&query)?;
+                let rows = statement.query_map([], |row| row.get("detail"))?;
+                Ok::<_, StoreError>(rows.collect::<Result<_, _>>()?)
+            })
+            .unwrap();
+        assert!(plan.iter().all(|step| step != "SCAN endpoints"), "{plan:?}");
+        assert!(plan.iter().any(|step| step.contains("endpoints_half_done")), "{plan:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Leases: who holds which address of a subnet, beside the bitmap that says which are free.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension, params};
@@ -27,6 +28,9 @@ pub enum AddressError {
     /// Another endpoint, or the gateway, has it, or it is reserved.
     #[error("address {0} is in use already")]
     Taken(IpAddr),
+    /// No pool has it.
+    #[error("address {0} is in no subnet of the network; leave it out, or give one that is")]
+    Outside(IpAddr),
     /// None is left.
     #[error("no address is left in {places}: {used} are in use; remove containers, or use a larger subnet")]
     Exhausted {
@@ -82,6 +86,17 @@ impl Blocks for StoredBlocks<'_, '_> {
     }
 }
 
+/// The pools of a network that stand in for each other; IPv4 first, and in the order of their numbers.
+fn sets(network: &Network) -> Vec<Vec<&Pool>> {
+    let of_family = |family| {
+        let pools: Vec<&Pool> = network.pools_of(family).collect();
+        let numbers: BTreeSet<u8> = pools.iter().map(|pool| pool.set).collect();
+        let of_set = move |number| pools.iter().copied().filter(|pool| pool.set == number).collect();
+        numbers.into_iter().map(of_set).collect::<Vec<_>>()
+    };
+    network.families().flat_map(of_family).collect()
+}
+
 impl Records<'_> {
     fn blocks(&self, subnet: &Subnet) -> StoredBlocks<'_, '_> {
         StoredBlocks {
@@ -92,18 +107,18 @@ impl Records<'_> {
 
     /// Takes the addresses of a pool that no endpoint is to have: its gateway's and the reserved ones.
     pub(super) fn lease_reserved(&self, pool: &Pool, now: UnixNanos) -> Result<(), StoreError> {
-        for address in [&pool.gateway].into_iter().chain(pool.reserved.values()) {
+        for address in pool.gateway.iter().chain(pool.reserved.values()) {
             ipam::claim(&pool.subnet, *address, &mut self.blocks(&pool.subnet))?;
             self.insert_lease(&pool.subnet, *address, None, now)?;
         }
         Ok(())
     }
 
-    /// Leases an address of each family that `network` has to the endpoint `holder`: the one that is among `asked`, or the
-    /// next free one of the first pool that has any.
+    /// Leases addresses of `network` to the endpoint `holder`: of each set of pools of each family those that are among
+    /// `asked`, or the next free one of the first pool that has any.
     ///
     /// # Errors
-    /// [`AddressError`] when one is taken, or none is left of a family.
+    /// [`AddressError`] when one is taken or in none of the pools, or none is left of a set.
     pub fn lease_addresses(
         &self,
         network: &Network,
@@ -111,30 +126,34 @@ impl Records<'_> {
         holder: &Id,
         now: UnixNanos,
     ) -> Result<Vec<InterfaceAddress>, AddressError> {
-        let families = network.families();
-        families
-            .map(|family| {
-                let pools: Vec<&Pool> = network.pools_of(family).collect();
-                let given = pools.iter().find_map(|pool| {
-                    let address = asked.iter().find(|address| pool.subnet.contains(**address))?;
-                    Some((*pool, *address))
-                });
-                let (pool, address) = match given {
-                    Some((pool, address)) => (pool, self.claim_address(pool, address)?),
-                    None => self.next_address(&pools)?,
-                };
+        if let Some(address) = asked.iter().find(|address| network.pool_of(**address).is_none()) {
+            return Err(AddressError::Outside(*address));
+        }
+        let mut leased = Vec::new();
+        for pools in sets(network) {
+            let pool_of = |address: &IpAddr| pools.iter().find(|pool| pool.subnet.contains(*address));
+            let given = asked.iter().filter_map(|address| Some((*pool_of(address)?, *address)));
+            let mut chosen: Vec<(&Pool, IpAddr)> = given.collect();
+            for (pool, address) in &chosen {
+                self.claim_address(pool, *address)?;
+            }
+            if chosen.is_empty() {
+                chosen.push(self.next_address(&pools)?);
+            }
+            for (pool, address) in chosen {
                 self.insert_lease(&pool.subnet, address, Some(holder), now)?;
-                Ok(InterfaceAddress {
+                leased.push(InterfaceAddress {
                     address,
                     prefix: pool.subnet.prefix(),
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        Ok(leased)
     }
 
-    fn claim_address(&self, pool: &Pool, address: IpAddr) -> Result<IpAddr, AddressError> {
+    fn claim_address(&self, pool: &Pool, address: IpAddr) -> Result<(), AddressError> {
         if ipam::claim(&pool.subnet, address, &mut self.blocks(&pool.subnet))? {
-            Ok(address)
+            Ok(())
         } else {
             Err(AddressError::Taken(address))
         }
@@ -165,7 +184,7 @@ impl Records<'_> {
         let text = pool.subnet.to_string();
         let query = "SELECT cursor FROM subnets WHERE subnet = ?1";
         let cursor: [u8; 16] = self.transaction.query_row(query, [&text], |row| row.get(0))?;
-        let range = pool.range.unwrap_or(pool.subnet);
+        let range = pool.range.unwrap_or(pool.subnet.into());
         let mut blocks = self.blocks(&pool.subnet);
         let Some(address) = ipam::allocate(&pool.subnet, &range, u128::from_be_bytes(cursor), &mut blocks)? else {
             return Ok(None);

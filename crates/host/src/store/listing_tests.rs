@@ -58,6 +58,7 @@ fn endpoint(network: &Network, number: u8, addresses: Vec<InterfaceAddress>) -> 
         reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
+        sandbox: None,
         ports: Vec::new(),
     }
 }

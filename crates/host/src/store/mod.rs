@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::process::ProcessId;
 
@@ -228,10 +228,14 @@ impl Store {
 /// Makes a directory that only root looks into, also if it was there and open to others: containers' secrets are below it.
 ///
 /// # Errors
-/// When it cannot be made or closed to others.
+/// When it cannot be made or closed to others, or is one that is for everybody, such as `/tmp`.
 pub fn private_dir(path: &Path) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
     fs::create_dir_all(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
+    if mode & STICKY != 0 {
+        return Err(io::Error::other("it is for everybody; name a directory below it"));
+    }
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
@@ -244,23 +248,27 @@ fn version(connection: &Connection) -> Result<usize, StoreError> {
 }
 
 impl Records<'_> {
+    /// A fact of this installation by `name`, if it is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn known_fact(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let query = "SELECT value FROM facts WHERE name = ?1";
+        Ok(self.transaction.query_row(query, [name], |row| row.get(0)).optional()?)
+    }
+
     /// A fact of this installation by `name`; made by `make` and kept when it is asked for the first time.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub fn fact(&self, name: &str, make: impl FnOnce() -> String) -> Result<String, StoreError> {
-        let found = self
-            .transaction
-            .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0));
-        match found {
-            Err(rusqlite::Error::QueryReturnedNoRows) => {
-                let value = make();
-                self.transaction
-                    .execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", [name, &value])?;
-                Ok(value)
-            }
-            found => Ok(found?),
+        if let Some(value) = self.known_fact(name)? {
+            return Ok(value);
         }
+        let value = make();
+        self.transaction
+            .execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", [name, &value])?;
+        Ok(value)
     }
 }
 

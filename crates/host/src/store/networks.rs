@@ -98,6 +98,42 @@ impl Records<'_> {
         self.insert_pools(network)
     }
 
+    /// Records a network that another engine defines: its addresses may be those of another network, too.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when its identifier is taken.
+    pub fn insert_foreign_network(&self, network: &Network, state: State) -> Result<(), StoreError> {
+        let (id, spec) = (network.id.as_str(), to_json("network", network)?);
+        // Its name is for people; two networks that the other engine tells apart may have the same.
+        let taken = "SELECT count(*) FROM networks WHERE name = ?1";
+        let taken: u32 = self
+            .transaction
+            .query_row(taken, [network.name.as_str()], |row| row.get(0))?;
+        let name = if taken == 0 { network.name.as_str() } else { id };
+        self.transaction.execute(
+            "INSERT INTO networks (id, name, spec, state) VALUES (?1, ?2, ?3, ?4)",
+            params![id, name, spec, state.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Sees to it that addresses of a network's pools can be leased. A pool that another network has, too, is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn share_pools(&self, network: &Network) -> Result<(), StoreError> {
+        for pool in network.held_pools() {
+            let known = "SELECT count(*) FROM subnets WHERE subnet = ?1";
+            let known: u32 = self
+                .transaction
+                .query_row(known, [pool.subnet.to_string()], |row| row.get(0))?;
+            if known == 0 {
+                self.insert_pool(&network.id, pool, network.created)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a recorded network, the default one at its first use, the pools and the bridge that it has now.
     ///
     /// # Errors
@@ -144,6 +180,13 @@ impl Records<'_> {
     /// # Errors
     /// [`StoreError`], also while it has endpoints.
     pub fn delete_network(&self, id: &Id) -> Result<(), StoreError> {
+        // Subnets that others have, too, stay as theirs.
+        let heir = "SELECT endpoints.network FROM leases JOIN endpoints ON endpoints.id = leases.holder
+                    WHERE leases.subnet = subnets.subnet AND endpoints.network <> ?1 LIMIT 1";
+        self.transaction.execute(
+            &format!("UPDATE subnets SET network = coalesce(({heir}), network) WHERE network = ?1"),
+            [id.as_str()],
+        )?;
         self.transaction
             .execute("DELETE FROM networks WHERE id = ?1", [id.as_str()])?;
         Ok(())

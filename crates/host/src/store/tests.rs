@@ -21,11 +21,11 @@ fn network(name: &str, subnet: &str) -> Network {
         name: name.parse().unwrap(),
         driver: Driver::Bridge,
         pools: vec![Pool::new(subnet, subnet.nth(1).unwrap())],
-        bridge: Some(BridgeDevice {
-            name: name.parse().unwrap(),
-            mac: MacAddress::local([1; 6]),
-            mtu: 1500,
-        }),
+        bridge: Some(BridgeDevice::own(
+            name.parse().unwrap(),
+            MacAddress::local([1; 6]),
+            1500,
+        )),
         parent: None,
         internal: false,
         masquerade: true,
@@ -50,6 +50,7 @@ fn endpoint(network: &Network) -> Endpoint {
         reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
+        sandbox: None,
         ports: Vec::new(),
     }
 }
@@ -101,6 +102,68 @@ fn the_schema_itself_refuses_a_second_owner() {
         let same_subnet = store.write(|r| r.insert_network(&network("db", "10.1.0.0/24"), State::Ready));
         assert!(same_name.is_err() && same_subnet.is_err());
         assert_eq!(store.read(|r| r.networks()).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn an_address_of_each_set_is_leased() {
+    with_store(|store| {
+        let mut net = network("net", "10.1.0.0/24");
+        let mut pool = |subnet: &str, range: Option<&str>, set: u8| {
+            let subnet: Subnet = subnet.parse().unwrap();
+            net.pools.push(Pool {
+                gateway: None,
+                range: range.map(|range| range.parse().unwrap()),
+                set,
+                ..Pool::new(subnet, subnet.address())
+            });
+        };
+        pool("10.2.0.0/24", Some("10.2.0.100-10.2.0.102"), 1);
+        pool("10.3.0.0/24", Some("10.3.0.7-10.3.0.7"), 1);
+        pool("fd01::/64", None, 0);
+        let holders: Vec<Endpoint> = (0..5).map(|_| endpoint(&net)).collect();
+        store
+            .write(|records| {
+                records.insert_foreign_network(&net, State::Ready)?;
+                records.share_pools(&net)?;
+                // Again, as for each that is plugged in.
+                records.share_pools(&net)?;
+                holders
+                    .iter()
+                    .try_for_each(|holder| records.insert_endpoint(holder, OWNER, "boot"))
+            })
+            .unwrap();
+        let mut lease = |holder: usize, asked: &[&str]| {
+            let asked: Vec<_> = asked.iter().map(|address| address.parse().unwrap()).collect();
+            let leased = store.write(|records| records.lease_addresses(&net, &asked, &holders[holder].id, 9));
+            leased.map(|leased| leased.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(lease(0, &[]).unwrap(), "10.1.0.2/24 10.2.0.100/24 fd01::1/64");
+        // One that is asked for need not be of the range, and there may be several of a set.
+        let asked = ["10.2.0.200", "10.3.0.9", "fd01::9"];
+        assert_eq!(
+            lease(1, &asked).unwrap(),
+            "10.1.0.3/24 10.2.0.200/24 10.3.0.9/24 fd01::9/64"
+        );
+        assert_eq!(
+            lease(2, &["10.2.0.102"]).unwrap(),
+            "10.1.0.4/24 10.2.0.102/24 fd01::2/64"
+        );
+        assert!(matches!(lease(3, &["10.2.0.102"]), Err(AddressError::Taken(_))));
+        assert!(matches!(lease(3, &["10.9.0.1"]), Err(AddressError::Outside(_))));
+        // Pools of a set stand in for each other.
+        assert_eq!(lease(3, &[]).unwrap(), "10.1.0.5/24 10.2.0.101/24 fd01::3/64");
+        assert_eq!(lease(4, &[]).unwrap(), "10.1.0.6/24 10.3.0.7/24 fd01::4/64");
+        store
+            .write(|records| records.release_addresses(&holders[4].id))
+            .unwrap();
+        let mut lease = || store.write(|records| records.lease_addresses(&net, &[], &holders[4].id, 9));
+        assert!(lease().is_ok());
+        let error = lease().unwrap_err().to_string();
+        assert!(
+            error.contains("range 10.2.0.100-10.2.0.102 of subnet 10.2.0.0/24"),
+            "{error}"
+        );
     });
 }
 
@@ -416,4 +479,16 @@ fn writers_in_many_threads_queue_up() {
         }
     });
     assert_eq!(store.read(|r| r.count_leases(&subnet)).unwrap(), 201);
+}
+
+#[test]
+fn a_directory_for_everybody_stays_one() {
+    let everybodys = tempfile::tempdir().unwrap();
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(everybodys.path(), mode(0o1777)).unwrap();
+    let refused = Store::open(everybodys.path()).unwrap_err().to_string();
+    assert!(refused.contains("for everybody"), "{refused}");
+    let left: std::fs::Permissions = std::fs::metadata(everybodys.path()).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&left) & 0o7777, 0o1777);
+    Store::open(&everybodys.path().join("below")).unwrap();
 }

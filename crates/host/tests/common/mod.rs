@@ -181,11 +181,7 @@ pub(crate) fn network(number: u8) -> Network {
             Pool::new(subnet(&format!("10.{number}.0.0/24")), ip(&format!("10.{number}.0.1"))),
             Pool::new(subnet(&format!("fd00:{number}::/64")), ip(&format!("fd00:{number}::1"))),
         ],
-        bridge: Some(BridgeDevice {
-            name: name(&format!("br{number}")),
-            mac: mac(number, 1),
-            mtu: 1400,
-        }),
+        bridge: Some(BridgeDevice::own(name(&format!("br{number}")), mac(number, 1), 1400)),
         parent: None,
         internal: false,
         masquerade: true,
@@ -218,11 +214,12 @@ pub(crate) fn endpoint(network: &Network, host: u8, ports: &[&str]) -> Endpoint 
                 prefix: pool.subnet.prefix(),
             })
             .collect(),
-        gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
+        gateways: network.pools.iter().filter_map(|pool| pool.gateway).collect(),
         metric: None,
         reply_table: None,
         routes: Vec::new(),
         settings: EndpointSettings::default(),
+        sandbox: None,
         ports: ports.iter().map(|text| published(text)).collect(),
     }
 }
@@ -262,7 +259,10 @@ pub(crate) fn create(network: &Network) -> Vec<Op> {
             mtu: bridge.mtu,
         },
     ];
-    let gateways = network.pools.iter().map(|pool| (pool.gateway, pool.subnet.prefix()));
+    let gateways = network
+        .pools
+        .iter()
+        .filter_map(|pool| Some((pool.gateway?, pool.subnet.prefix())));
     let link_local = (IpAddr::V6(bridge.mac.link_local()), 64);
     ops.extend(gateways.chain([link_local]).map(|(address, prefix)| Op::AddAddress {
         place: Place::Host,
@@ -311,7 +311,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
         Op::AddElements(endpoint_elements(network, endpoint)),
         Op::CreateVeth {
             host: endpoint.host_interface.clone(),
-            bridge: bridge.name,
+            bridge: Some(bridge.name),
             namespace: path,
             peer: link.clone(),
             mac: endpoint.mac,
@@ -344,11 +344,7 @@ pub(crate) fn attach(directory: &Path, network: &Network, endpoint: &Endpoint) -
     ops.extend(endpoint.gateways.iter().map(|gateway| Op::AddRoute {
         place: place.clone(),
         link: link.clone(),
-        route: Route {
-            destination: Subnet::default_route(Family::of(*gateway)),
-            via: Some(*gateway),
-            metric: None,
-        },
+        route: Route::new(Subnet::default_route(Family::of(*gateway)), Some(*gateway), None),
         table: None,
     }));
     ops.push(Op::ForgetUdpFlows {

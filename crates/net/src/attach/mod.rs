@@ -1,6 +1,7 @@
 //! From what a user asked of a container's networking to what each of its endpoints is to be.
 
 pub mod choice;
+pub mod foreign;
 mod roles;
 
 use std::net::IpAddr;
@@ -105,7 +106,7 @@ impl Driver {
     /// Whether containers have an interface of their own on networks of this driver.
     pub fn plugs_in(self) -> bool {
         match self {
-            Driver::Bridge | Driver::Macvlan | Driver::Ipvlan => true,
+            Driver::Bridge | Driver::Macvlan | Driver::Ipvlan | Driver::Ptp | Driver::Adopted => true,
             Driver::Host | Driver::None => false,
         }
     }
@@ -380,6 +381,7 @@ pub fn endpoint(
         routes: network.settings.routes.clone(),
         ports: Vec::new(),
         settings: wish.settings.clone(),
+        sandbox: None,
     })
 }
 
@@ -396,10 +398,20 @@ pub fn bear_addresses(
     endpoint
         .routes
         .retain(|route| is_passable(route, network, &endpoint.addresses));
-    if let (None, Some(IpAddr::V4(address))) = (wish.mac, endpoint.address(Family::V4)) {
-        let [a, b, c, d] = address.octets();
-        endpoint.mac = MacAddress::local([0x02, 0x42, a, b, c, d]);
+    if let (None, Some(mac)) = (wish.mac, mac_of(&endpoint.addresses)) {
+        endpoint.mac = mac;
     }
+}
+
+/// The MAC address that follows from the first IPv4 address.
+fn mac_of(addresses: &[InterfaceAddress]) -> Option<MacAddress> {
+    addresses.iter().find_map(|own| match own.address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            Some(MacAddress::local([0x02, 0x42, a, b, c, d]))
+        }
+        IpAddr::V6(_) => None,
+    })
 }
 
 /// Whether a bearer of `addresses` can take the route: the neighbour is on one of their subnets, and is not the bearer.
@@ -421,11 +433,22 @@ pub fn in_role(endpoint: &Endpoint, network: &Network, role: &Role) -> Endpoint 
 /// The gateways of the default routes that the endpoint gives.
 fn gateways(endpoint: &Endpoint, network: &Network, role: &Role) -> Vec<IpAddr> {
     let addresses = endpoint.addresses.iter().map(|a| a.address);
-    addresses
+    let gateways = addresses
         .filter(|address| role.default_route.contains(&Family::of(*address)))
         .filter_map(|address| network.pool_of(address))
-        .map(|pool| pool.gateway)
-        .collect()
+        .filter_map(|pool| pool.gateway);
+    first_of_each_family(gateways)
+}
+
+/// One address of each family: there is one default route of each.
+pub(crate) fn first_of_each_family(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut first: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        if first.iter().all(|other| Family::of(*other) != Family::of(address)) {
+            first.push(address);
+        }
+    }
+    first
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ fn network(number: u8, driver: Driver, subnets: &[&str], internal: bool) -> Netw
         id: Id::new([number; 32]),
         driver,
         pools: pools.collect(),
-        bridge: Some(BridgeDevice {
-            name: name.parse().unwrap(),
-            mac: MacAddress::local([number; 6]),
-            mtu: 1500,
-        }),
+        bridge: Some(BridgeDevice::own(
+            name.parse().unwrap(),
+            MacAddress::local([number; 6]),
+            1500,
+        )),
         name: name.parse().unwrap(),
         parent: None,
         internal,
@@ -206,10 +206,8 @@ fn the_mac_follows_the_ipv4_address_unless_asked_for() {
 #[test]
 fn an_endpoint_takes_the_routes_that_it_can() {
     let mut a = network(1, Driver::Bridge, &["10.1.0.0/24", "10.2.0.0/24"], false);
-    let route = |destination: &str, via: Option<&str>| Route {
-        destination: destination.parse().unwrap(),
-        via: via.map(|via| via.parse().unwrap()),
-        metric: None,
+    let route = |destination: &str, via: Option<&str>| {
+        Route::new(destination.parse().unwrap(), via.map(|via| via.parse().unwrap()), None)
     };
     a.settings.routes = vec![
         route("10.70.0.0/16", Some("10.1.0.9")),

@@ -73,9 +73,12 @@ pub fn concerns(network: &Network, element: &Element) -> bool {
         | Element::Apart(name)
         | Element::Strict(name)
         | Element::Mutual(name)
+        | Element::Tolerant(name)
         | Element::Routed(_, name)
         | Element::Unprotected(_, name)
         | Element::Trusted { bridge: name, .. } => bridge(name),
+        // The name of a port does not tell its network.
+        Element::Free(_) => false,
         Element::PublishAny { .. }
         | Element::PublishAt { .. }
         | Element::Open { .. }

@@ -23,9 +23,9 @@ pub fn endpoint(
     if let Some(parent) = &network.parent {
         return Ok(on_parent(network, parent, endpoint, (namespace, inside)));
     }
-    let Some(bridge) = &network.bridge else {
+    if !network.has_pairs() {
         return Ok(Vec::new());
-    };
+    }
     let ends = (
         host.interface(&endpoint.host_interface),
         inside.interface(&endpoint.interface),
@@ -45,10 +45,13 @@ pub fn endpoint(
         }
     };
     let place = Place::Namespace(namespace.clone());
-    let mut own = interface_steps(endpoint, &place, interface, bridge.mtu);
+    let mut own = interface_steps(endpoint, &place, interface, network.pair_mtu());
     own.extend(mac_steps(endpoint, &place, interface));
     let repairs = [
-        host_end(network, bridge, endpoint, (host, port)),
+        match &network.bridge {
+            Some(bridge) => host_end(network, bridge, endpoint, (host, port)),
+            None => routed_end(network, endpoint, (host, port)),
+        },
         repair(Fault::Interface, own),
         repair(
             Fault::Interface,
@@ -113,8 +116,26 @@ fn host_end(
     if !plugged || port.port != Some(wanted) {
         steps.push(plan::join_bridge(network, bridge, endpoint));
     }
+    let in_vlan = plugged && port.vlan == bridge.vlan;
+    steps.extend(plan::join_vlan(bridge, endpoint).filter(|_| !in_vlan));
     steps.extend(mtu_and_up(&Place::Host, port, bridge.mtu));
     repair(if plugged { Fault::Port } else { Fault::Unplugged }, steps)
+}
+
+/// The host's end without a bridge. Its routes are not compared: they are there as long as it is up.
+fn routed_end(
+    network: &Network,
+    endpoint: &Endpoint,
+    (host, port): (&SeenNamespace, &SeenInterface),
+) -> Option<Repair> {
+    let mut steps = mtu_and_up(&Place::Host, port, network.pair_mtu());
+    let fresh = plan::ptp_host_end(network, endpoint);
+    let lacking = addresses_and_up(&fresh, &Place::Host, port, host);
+    if !port.up || !lacking.is_empty() {
+        let routes = fresh.into_iter().filter(|op| matches!(op, Op::AddRoute { .. }));
+        steps.extend(lacking.into_iter().chain(routes));
+    }
+    repair(Fault::Port, steps)
 }
 
 fn mtu_and_up(place: &Place, link: &SeenInterface, mtu: u32) -> Vec<Op> {
@@ -139,12 +160,8 @@ fn interface_steps(endpoint: &Endpoint, place: &Place, interface: &SeenInterface
         up: true,
         ..interface.clone()
     };
-    let mut steps = mtu_and_up(place, &up, mtu);
-    let chosen = endpoint
-        .settings
-        .sysctls
-        .iter()
-        .any(|(key, _)| key.ends_with("/accept_ra"));
+    let mut steps = mtu_and_up(place, &up, endpoint.settings.mtu.unwrap_or(mtu));
+    let chosen = endpoint.settings.chooses_routers();
     if interface.accept_ra.is_some_and(|accepts| accepts != 0) && !chosen {
         steps.push(Op::SetSysctl {
             place: place.clone(),
@@ -206,8 +223,11 @@ fn has_route(inside: &SeenNamespace, interface: &SeenInterface, route: &Route, t
     let wanted = SeenRoute {
         table: table.unwrap_or(MAIN_TABLE),
         destination: route.destination,
-        via: route.via,
-        index: Some(interface.index),
+        via: route.via.filter(|_| route.kind.is_unicast()),
+        index: route.kind.is_unicast().then_some(interface.index),
+        kind: route.kind,
+        mtu: route.mtu,
+        advmss: route.advmss,
         metric: metric.unwrap_or(default_metric(route.destination.address())),
     };
     inside.routes.contains(&wanted)

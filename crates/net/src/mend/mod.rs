@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub use self::elements::{Owned, concerns, elements};
 pub use self::endpoint::endpoint;
 pub use self::seen::{SeenInterface, SeenNamespace, SeenPort, SeenRoute, SeenRule, SeenTables};
-use crate::model::Network;
+use crate::model::{BridgeDevice, Network, Ownership};
 use crate::names::InterfaceName;
 use crate::op::{Op, Place};
 use crate::plan;
@@ -84,14 +84,15 @@ pub struct NotOurs(pub InterfaceName);
 /// What the host as a whole needs for these networks.
 pub fn host<'a>(networks: impl IntoIterator<Item = &'a Network>, seen: &Seen) -> Option<Repair> {
     let mut steps: Vec<Op> = Vec::new();
-    for network in networks.into_iter().filter(|network| network.bridge.is_some()) {
+    for network in networks.into_iter().filter(|network| network.passes_tables()) {
         let more = plan::forwarding(network, seen);
         steps.extend(more.into_iter().filter(|op| !steps.contains(op)).collect::<Vec<_>>());
     }
     repair(Fault::Forwarding, steps)
 }
 
-/// Compares the bridge of a network with its record.
+/// Compares the bridge of a network with its record; without steps where it is not ours to make. What others may have set
+/// up of a bridge that is not ours alone, is as they want it.
 ///
 /// # Errors
 /// [`NotOurs`] when an interface of its name has another Ethernet address.
@@ -99,35 +100,61 @@ pub fn bridge(network: &Network, host: &SeenNamespace) -> Result<Option<Repair>,
     let Some(bridge) = &network.bridge else {
         return Ok(None);
     };
+    let foreign = bridge.ownership == Ownership::Foreign;
     let Some(link) = host.interface(&bridge.name) else {
-        return Ok(repair(Fault::LostBridge, plan::create_bridge(network, bridge)));
+        let steps = (!foreign).then(|| plan::create_bridge(network, bridge));
+        return Ok(Some(Repair {
+            fault: Fault::LostBridge,
+            steps: steps.unwrap_or_default(),
+        }));
     };
-    if link.mac != Some(bridge.mac) {
-        return Err(NotOurs(bridge.name.clone()));
-    }
     let mut steps = Vec::new();
-    let set = |key: String, value: &str| Op::SetSysctl {
+    if bridge.ownership == Ownership::Own {
+        if link.mac != Some(bridge.mac) {
+            return Err(NotOurs(bridge.name.clone()));
+        }
+        steps.extend(own_bridge_steps(bridge, link));
+    }
+    let fresh = plan::create_bridge(network, bridge);
+    let master = link.master.and_then(|index| host.numbered(index));
+    let lacks = |op: &&Op| match op {
+        Op::FilterVlans { .. } => !link.vlan_filtering,
+        Op::JoinVrf { vrf, .. } => !foreign && master.is_none_or(|master| master.name != *vrf),
+        _ => false,
+    };
+    steps.extend(fresh.iter().filter(lacks).cloned());
+    if !foreign {
+        if !link.route_localnet {
+            let key = format!("net/ipv4/conf/{}/route_localnet", bridge.name);
+            steps.push(set(key, "1"));
+        }
+        steps.extend(addresses_and_up(&fresh, &Place::Host, link, host));
+    }
+    Ok(repair(Fault::Bridge, steps))
+}
+
+fn set(key: String, value: &str) -> Op {
+    Op::SetSysctl {
         place: Place::Host,
         key,
         value: value.to_owned(),
-    };
-    let name = &bridge.name;
+    }
+}
+
+/// What nobody else decides about a bridge of our own.
+fn own_bridge_steps(bridge: &BridgeDevice, link: &SeenInterface) -> Vec<Op> {
+    let mut steps = Vec::new();
     if link.mtu != bridge.mtu {
         steps.push(Op::SetMtu {
             place: Place::Host,
-            link: name.clone(),
+            link: bridge.name.clone(),
             mtu: bridge.mtu,
         });
     }
     if link.accept_ra.is_some_and(|accepts| accepts != 0) {
-        steps.push(set(format!("net/ipv6/conf/{name}/accept_ra"), "0"));
+        steps.push(set(format!("net/ipv6/conf/{}/accept_ra", bridge.name), "0"));
     }
-    if !link.route_localnet {
-        steps.push(set(format!("net/ipv4/conf/{name}/route_localnet"), "1"));
-    }
-    let fresh = plan::create_bridge(network, bridge);
-    steps.extend(addresses_and_up(&fresh, &Place::Host, link, host));
-    Ok(repair(Fault::Bridge, steps))
+    steps
 }
 
 /// Compares the parent of a network with its record; without steps where it is not ours to make.

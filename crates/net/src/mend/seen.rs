@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::firewall::Element;
-use crate::model::InterfaceAddress;
+use crate::model::{InterfaceAddress, RouteKind};
 use crate::names::{InterfaceName, MacAddress};
 use crate::subnet::Subnet;
 
@@ -38,6 +38,10 @@ pub struct SeenInterface {
     pub master: Option<u32>,
     /// How that port is set up.
     pub port: Option<SeenPort>,
+    /// The VLAN that it is in as a port of a bridge, untagged, if it is in no other.
+    pub vlan: Option<u16>,
+    /// Whether it is a bridge that tells VLANs apart.
+    pub vlan_filtering: bool,
     /// The IPv6 setting `accept_ra`, where the interface has IPv6.
     pub accept_ra: Option<u32>,
     /// The IPv4 setting `route_localnet`.
@@ -53,10 +57,16 @@ pub struct SeenRoute {
     pub destination: Subnet,
     /// By which neighbour; directly on the link if missing.
     pub via: Option<IpAddr>,
-    /// The number of the interface that it leaves by.
+    /// The number of the interface that it leaves by, if it leads on.
     pub index: Option<u32>,
     /// Less is better.
     pub metric: u32,
+    /// What becomes of the packets.
+    pub kind: RouteKind,
+    /// Largest packet in bytes, where one is set.
+    pub mtu: Option<u32>,
+    /// Largest TCP segment in bytes, where one is set.
+    pub advmss: Option<u32>,
 }
 
 /// A rule of policy routing at the place where ours are ([`crate::op::RULE_PREFERENCE`]), for one sender.

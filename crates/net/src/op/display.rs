@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{HostPort, NamespacePath, Op, Place, RULE_PREFERENCE};
-use crate::firewall::{Element, TABLE, Table};
+use super::{Frames, HostPort, NamespacePath, Op, Place, RULE_PREFERENCE};
+use crate::firewall::{Element, PORT_PREFIX};
+use crate::installation::Installation;
 use crate::model::{MacvlanMode, Route};
 use crate::names::{InterfaceName, MacAddress};
 use crate::subnet::Family;
@@ -56,6 +57,10 @@ fn write_child(
     )
 }
 
+fn verb(route: &Route) -> &'static str {
+    if route.beside { "prepend" } else { "replace" }
+}
+
 fn write_route(
     f: &mut fmt::Formatter<'_>,
     place: &Place,
@@ -64,13 +69,20 @@ fn write_route(
     route: &Route,
     table: Option<u32>,
 ) -> fmt::Result {
-    write!(f, "{}ip route {verb} {}", at(place), route.destination)?;
-    if let Some(via) = route.via {
-        write!(f, " via {via}")?;
+    write!(f, "{}ip route {verb} ", at(place))?;
+    if route.kind.is_unicast() {
+        write!(f, "{}", route.destination)?;
+        if let Some(via) = route.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {link}")?;
+    } else {
+        write!(f, "{} {}", route.kind, route.destination)?;
     }
-    write!(f, " dev {link}")?;
-    if let Some(metric) = route.metric {
-        write!(f, " metric {metric}")?;
+    for (word, number) in [("metric", route.metric), ("mtu", route.mtu), ("advmss", route.advmss)] {
+        if let Some(number) = number {
+            write!(f, " {word} {number}")?;
+        }
     }
     match table {
         Some(table) => write!(f, " table {table}"),
@@ -87,7 +99,7 @@ fn write_rule(f: &mut fmt::Formatter<'_>, place: &Place, verb: &str, from: IpAdd
     )
 }
 
-fn write_elements(f: &mut fmt::Formatter<'_>, verb: &str, elements: &[Element]) -> fmt::Result {
+fn write_elements(f: &mut fmt::Formatter<'_>, whose: &Installation, verb: &str, elements: &[Element]) -> fmt::Result {
     // One command for each set, its elements together.
     let mut sets: Vec<(_, _)> = Vec::new();
     for element in elements {
@@ -102,32 +114,59 @@ fn write_elements(f: &mut fmt::Formatter<'_>, verb: &str, elements: &[Element]) 
         let line_break = if number == 0 { "" } else { "\n" };
         write!(
             f,
-            "{line_break}nft {verb} element {table} {set} '{{ {} }}'",
+            "{line_break}nft {verb} element {table} {} {set} '{{ {} }}'",
+            whose.table(),
             members.join(", ")
         )?;
     }
     Ok(())
 }
 
+/// The command that loads the ruleset of `whose`, which that of zdocker's own is made into.
+fn write_load(f: &mut fmt::Formatter<'_>, whose: &Installation) -> fmt::Result {
+    let table = whose.table();
+    f.write_str("zdocker system firewall")?;
+    if *whose != Installation::OWN {
+        let prefix = whose.port_prefix();
+        write!(f, " | sed 's/zdocker/{table}/; s/{PORT_PREFIX}/{prefix}/'")?;
+    }
+    write!(f, " | nft -f -    # tables inet {table}, bridge {table}")
+}
+
+impl Op {
+    /// The step as an installation does it: its tables have their own names.
+    pub fn shown<'a>(&'a self, whose: &'a Installation) -> Shown<'a> {
+        Shown { op: self, whose }
+    }
+}
+
 impl fmt::Display for Op {
+    /// As zdocker's own installation does it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Op::LoadFirewall => write!(
-                f,
-                "zdocker system firewall | nft -f -    # tables inet {TABLE}, bridge {TABLE}"
-            ),
-            Op::UnloadFirewall => write!(
-                f,
-                "nft delete table {}; nft delete table {}",
-                Table::Inet,
-                Table::Bridge
-            ),
+        self.shown(&Installation::OWN).fmt(f)
+    }
+}
+
+/// A step that an installation does, as a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    op: &'a Op,
+    whose: &'a Installation,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whose, own) = (self.whose, self.whose.table());
+        match self.op {
+            Op::LoadFirewall => write_load(f, whose),
+            Op::UnloadFirewall => write!(f, "nft delete table inet {own}; nft delete table bridge {own}"),
             Op::RestoreFirewall(elements) => {
                 for family in ["inet", "bridge"] {
-                    writeln!(f, "nft 'add table {family} {TABLE}; delete table {family} {TABLE}'")?;
+                    writeln!(f, "nft 'add table {family} {own}; delete table {family} {own}'")?;
                 }
-                writeln!(f, "{}", Op::LoadFirewall)?;
-                write_elements(f, "add", elements)
+                write_load(f, whose)?;
+                writeln!(f)?;
+                write_elements(f, whose, "add", elements)
             }
             Op::SetSysctl { place, key, value } => {
                 write!(f, "{}sysctl -w {}", at(place), Quoted(&format!("{key}={value}")))
@@ -137,6 +176,20 @@ impl fmt::Display for Op {
                 "ip link add {name} address {mac} mtu {mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
                  ip link set {name} addrgenmode none\n\
                  sysctl -w net/ipv6/conf/{name}/accept_ra=0 net/ipv4/conf/{name}/route_localnet=1"
+            ),
+            Op::FilterVlans { bridge } => write!(f, "ip link set {bridge} type bridge vlan_filtering 1"),
+            Op::JoinVlan { link, vlan } => write!(
+                f,
+                "bridge vlan delete dev {link} vid 1-4094\nbridge vlan add dev {link} vid {vlan} pvid untagged"
+            ),
+            Op::AnswerVlan { bridge, vlan } => {
+                write!(f, "bridge vlan add dev {bridge} vid {vlan} pvid untagged self")
+            }
+            Op::JoinVrf { link, vrf } => write!(f, "ip link set {link} master {vrf}"),
+            Op::IgnoreRouters { namespace, link } => write!(
+                f,
+                "nsenter --net={} sysctl -w net/ipv6/conf/{link}/accept_ra=0",
+                Quoted(&namespace.0)
             ),
             Op::CreateNamespace { path } => {
                 let path = Quoted(&path.0);
@@ -157,14 +210,20 @@ impl fmt::Display for Op {
                 isolated,
             } => {
                 let path = Quoted(&namespace.0);
+                let master = bridge
+                    .as_ref()
+                    .map_or_else(String::new, |bridge| format!(" master {bridge}"));
                 write!(
                     f,
-                    "ip link add {host} mtu {mtu} numtxqueues 1 numrxqueues 1 master {bridge} up type veth \
+                    "ip link add {host} address {} mtu {mtu} numtxqueues 1 numrxqueues 1{master} up type veth \
                      peer name {peer} address {mac} mtu {mtu} numtxqueues 1 numrxqueues 1 netns {path}\n\
                      ip link set {host} addrgenmode none\n\
-                     nsenter --net={path} ip link set {peer} addrgenmode none"
+                     nsenter --net={path} ip link set {peer} addrgenmode none",
+                    mac.of_host_end()
                 )?;
-                if *hairpin || *isolated {
+                if bridge.is_none() {
+                    write!(f, "\nsysctl -w net/ipv4/conf/{host}/route_localnet=1")?;
+                } else if *hairpin || *isolated {
                     write!(f, "\nbridge link set dev {host}")?;
                 }
                 if *hairpin {
@@ -256,6 +315,27 @@ impl fmt::Display for Op {
                 prefix,
             } => write!(f, "{}ip address delete {address}/{prefix} dev {link}", at(place)),
             Op::SetUp { place, link } => write!(f, "{}ip link set {link} up", at(place)),
+            Op::Unlimit { link } => write!(f, "tc qdisc delete dev {link} root"),
+            Op::EndRedirect { from } => write!(f, "tc qdisc delete dev {from} ingress"),
+            Op::SetDown { place, link } => write!(f, "{}ip link set {link} down", at(place)),
+            Op::SetReception {
+                place,
+                link,
+                frames,
+                on,
+            } => {
+                let (frames, word) = (
+                    match frames {
+                        Frames::All => "promisc",
+                        Frames::Multicast => "allmulticast",
+                    },
+                    if *on { "on" } else { "off" },
+                );
+                write!(f, "{}ip link set dev {link} {frames} {word}", at(place))
+            }
+            Op::SetQueueLength { place, link, packets } => {
+                write!(f, "{}ip link set dev {link} txqueuelen {packets}", at(place))
+            }
             Op::SetMtu { place, link, mtu } => write!(f, "{}ip link set dev {link} mtu {mtu}", at(place)),
             Op::SetMac { place, link, mac } => write!(f, "{}ip link set dev {link} address {mac}", at(place)),
             Op::AddRoute {
@@ -263,7 +343,7 @@ impl fmt::Display for Op {
                 link,
                 route,
                 table,
-            } => write_route(f, place, "replace", link, route, *table),
+            } => write_route(f, place, verb(route), link, route, *table),
             Op::DeleteRoute {
                 place,
                 link,
@@ -272,8 +352,8 @@ impl fmt::Display for Op {
             } => write_route(f, place, "delete", link, route, *table),
             Op::AddRule { place, from, table } => write_rule(f, place, "add", *from, *table),
             Op::DeleteRule { place, from, table } => write_rule(f, place, "delete", *from, *table),
-            Op::AddElements(elements) => write_elements(f, "add", elements),
-            Op::DeleteElements(elements) => write_elements(f, "delete", elements),
+            Op::AddElements(elements) => write_elements(f, whose, "add", elements),
+            Op::DeleteElements(elements) => write_elements(f, whose, "delete", elements),
             Op::ForgetUdpFlows { ports } => {
                 for (number, HostPort { address, port }) in ports.iter().enumerate() {
                     let line_break = if number == 0 { "" } else { "\n" };

@@ -2,131 +2,34 @@
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
+mod foreign;
+mod network;
 mod parent;
+mod ptp;
+
+pub(crate) use ptp::host_end as ptp_host_end;
+
+pub use foreign::{adopting, complete_bridge, like};
+pub use network::{Missing, contend_for_vlan, create_network, missing, remove_network};
+pub(crate) use network::{create_bridge, forwarding};
 
 use std::net::IpAddr;
 
 use std::collections::HashSet;
 
-use crate::firewall::{Element, endpoint_elements, network_elements};
+use crate::attach;
+use crate::firewall::{Element, endpoint_elements};
 use crate::mend::SeenPort;
-use crate::model::{BridgeDevice, Endpoint, Network, Pool, Route};
+use crate::model::{BridgeDevice, Driver, Endpoint, InterfaceAddress, Network, Route};
 use crate::names::InterfaceName;
 use crate::op::{HostPort, NamespacePath, Op, Place};
 use crate::ports::{Protocol, PublishedPort};
-use crate::seen::{Seen, SeenBridge};
+use crate::seen::Seen;
 use crate::shaping;
 use crate::subnet::{Family, Subnet};
 
 /// Prefix length of IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL_PREFIX: u8 = 64;
-
-/// Makes `network` real. Nothing for networks without an interface of their own.
-pub fn create_network(network: &Network, seen: &Seen) -> Vec<Op> {
-    if let Some(device) = &network.parent {
-        return parent::create(device, seen);
-    }
-    let Some(bridge) = &network.bridge else {
-        return Vec::new();
-    };
-    let mut ops = forwarding(network, seen);
-    if !seen.firewall {
-        ops.push(Op::LoadFirewall);
-    }
-    ops.extend(create_bridge(network, bridge));
-    // The elements come last: they are what an undo has to take back by name.
-    ops.push(Op::AddElements(network_elements(network)));
-    ops
-}
-
-pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op> {
-    let BridgeDevice { name, mac, mtu } = bridge;
-    let mut ops = vec![Op::CreateBridge {
-        name: name.clone(),
-        mac: *mac,
-        mtu: *mtu,
-    }];
-    let address = |address, prefix| Op::AddAddress {
-        place: Place::Host,
-        link: name.clone(),
-        address,
-        prefix,
-    };
-    let borne = |pool: &&Pool| network.settings.has_gateway_address(pool.subnet.family());
-    let pools = network.pools.iter().filter(borne);
-    ops.extend(pools.map(|pool| address(pool.gateway, pool.subnet.prefix())));
-    if network.pool(Family::V6).is_some() && network.settings.has_gateway_address(Family::V6) {
-        ops.push(address(mac.link_local().into(), LINK_LOCAL_PREFIX));
-    }
-    ops.push(Op::SetUp {
-        place: Place::Host,
-        link: name.clone(),
-    });
-    ops
-}
-
-/// Lets the host forward the packets of the network's families.
-pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
-    let set = |key: String, value: &str| Op::SetSysctl {
-        place: Place::Host,
-        key,
-        value: value.to_owned(),
-    };
-    let mut ops = Vec::new();
-    if network.pool(Family::V4).is_some() && !seen.forwarding_v4 {
-        ops.push(set("net/ipv4/ip_forward".to_owned(), "1"));
-    }
-    if network.pool(Family::V6).is_some() && seen.forwarding_v6 == Some(false) {
-        // A host that forwards no longer listens to router advertisements, and would lose the default route that it has
-        // from them, unless its interfaces are told to listen all the same (Documentation/networking/ip-sysctl.rst). A
-        // bridge's port, as those of containers are that come and go, listens to none.
-        let listening = seen.accept_ra.iter().filter(|link| seen.master(link).is_none());
-        ops.extend(listening.map(|link| set(format!("net/ipv6/conf/{link}/accept_ra"), "2")));
-        ops.push(set("net/ipv6/conf/all/forwarding".to_owned(), "1"));
-    }
-    ops
-}
-
-/// Takes `network` away, planned from its record alone.
-pub fn remove_network(network: &Network) -> Vec<Op> {
-    if let Some(device) = &network.parent {
-        return parent::remove(device);
-    }
-    let Some(bridge) = &network.bridge else {
-        return Vec::new();
-    };
-    vec![
-        Op::DeleteLink {
-            name: bridge.name.clone(),
-        },
-        Op::DeleteElements(network_elements(network)),
-    ]
-}
-
-/// What stands in the way of making a network real again, as it must be after a reboot or a flush of the firewall.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// Nothing: bridge and tables are there.
-    Nothing,
-    /// The bridge is not there.
-    Bridge,
-    /// The bridge is there, the tables or some of their rules are not.
-    Firewall,
-    /// An interface of the bridge's name is there, and it is not ours.
-    NotOurs,
-    /// The parent interface is not there.
-    Parent,
-}
-
-/// Compares the record of a network with what was seen of its bridge.
-pub fn missing(bridge: &BridgeDevice, seen: &SeenBridge) -> Missing {
-    match &seen.link {
-        None => Missing::Bridge,
-        Some(link) if link.mac != Some(bridge.mac) => Missing::NotOurs,
-        Some(_) if !seen.firewall => Missing::Firewall,
-        Some(_) => Missing::Nothing,
-    }
-}
 
 /// Makes the network namespace of a container.
 pub fn create_namespace(namespace: &NamespacePath) -> Op {
@@ -135,17 +38,25 @@ pub fn create_namespace(namespace: &NamespacePath) -> Op {
     }
 }
 
+/// Sets `lo` up in a namespace that another engine made.
+pub fn set_loopback_up(namespace: &NamespacePath) -> Op {
+    Op::SetUp {
+        place: Place::Namespace(namespace.clone()),
+        link: InterfaceName::loopback(),
+    }
+}
+
 /// Plugs `endpoint` into `network`.
 pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     if let Some(device) = &network.parent {
         return parent::plug(network, device, endpoint, namespace);
     }
-    let Some(bridge) = &network.bridge else {
+    if !network.passes_tables() {
         return Vec::new();
-    };
+    }
     // The guard stands before the port does.
     let mut ops = vec![Op::AddElements(endpoint_elements(network, endpoint))];
-    ops.extend(plug(network, bridge, endpoint, namespace));
+    ops.extend(plug(network, endpoint, namespace));
     ops.extend(forget_udp_flows(&endpoint.ports));
     ops
 }
@@ -154,25 +65,40 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
 /// limited the interface has outlived it.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, queue: bool) -> Vec<Op> {
     let mut ops: Vec<Op> = shaping::unlimit(endpoint).filter(|_| queue).into_iter().collect();
-    match (&network.bridge, &network.parent) {
-        (Some(bridge), _) => ops.extend(plug(network, bridge, endpoint, namespace)),
-        (None, Some(device)) => ops.extend(parent::plug(network, device, endpoint, namespace)),
-        (None, None) => {}
+    match &network.parent {
+        Some(device) => ops.extend(parent::plug(network, device, endpoint, namespace)),
+        None => ops.extend(plug(network, endpoint, namespace)),
     }
     ops
 }
 
-fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+/// Makes the interface of an endpoint whose packets pass our tables.
+fn plug(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
+    match (&network.bridge, network.driver) {
+        (Some(bridge), _) => plug_into_bridge(network, bridge, endpoint, namespace),
+        (None, Driver::Ptp) => ptp::plug(network, endpoint, namespace),
+        // It is there.
+        (None, _) => shaping::limit(endpoint, endpoint.settings.mtu.unwrap_or(network.pair_mtu())),
+    }
+}
+
+fn plug_into_bridge(
+    network: &Network,
+    bridge: &BridgeDevice,
+    endpoint: &Endpoint,
+    namespace: &NamespacePath,
+) -> Vec<Op> {
     let mut ops = vec![Op::CreateVeth {
         host: endpoint.host_interface.clone(),
-        bridge: bridge.name.clone(),
+        bridge: Some(bridge.name.clone()),
         namespace: namespace.clone(),
         peer: endpoint.interface.clone(),
         mac: endpoint.mac,
         mtu: bridge.mtu,
         hairpin: hairpin(network, endpoint),
-        isolated: network.settings.no_neighbours,
+        isolated: network.settings.keeps_apart(),
     }];
+    ops.extend(join_vlan(bridge, endpoint));
     ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
@@ -182,6 +108,13 @@ fn plug(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint, namespace
 pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath) -> Vec<Op> {
     let inside = Place::Namespace(namespace.clone());
     let mut ops: Vec<Op> = Vec::new();
+    // In namespaces of our own making interfaces are born deaf.
+    if endpoint.sandbox.is_some() && !endpoint.settings.chooses_routers() {
+        ops.push(Op::IgnoreRouters {
+            namespace: namespace.clone(),
+            link: endpoint.interface.clone(),
+        });
+    }
     ops.extend(endpoint.settings.sysctls.iter().map(|(key, value)| Op::SetSysctl {
         place: inside.clone(),
         key: key.clone(),
@@ -193,7 +126,12 @@ pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &Name
         address,
         prefix,
     };
-    ops.extend(endpoint.addresses.iter().map(|a| address(a.address, a.prefix)));
+    // Without a bridge nothing of its subnet is on the link.
+    let prefix = |own: &InterfaceAddress| match network.driver {
+        Driver::Ptp => Family::of(own.address).bits(),
+        _ => own.prefix,
+    };
+    ops.extend(endpoint.addresses.iter().map(|own| address(own.address, prefix(own))));
     if endpoint.address(Family::V6).is_some() {
         ops.push(address(endpoint.mac.link_local().into(), LINK_LOCAL_PREFIX));
     }
@@ -215,7 +153,7 @@ pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
 pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
     SeenPort {
         hairpin: hairpin(network, endpoint),
-        isolated: network.settings.no_neighbours,
+        isolated: network.settings.keeps_apart(),
     }
 }
 
@@ -228,6 +166,11 @@ pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePa
         ops.push(Op::DeleteElements(endpoint_elements(network, endpoint)));
     }
     ops.extend(forget_udp_flows(&endpoint.ports));
+    if network.driver == Driver::Adopted {
+        // The interface is not ours, and stays.
+        ops.extend(shaping::lift(endpoint));
+        return ops;
+    }
     if let Some(namespace) = stays {
         ops.push(if network.parent.is_some() {
             parent::unplug(endpoint, namespace)
@@ -236,11 +179,25 @@ pub fn detach(network: &Network, endpoint: &Endpoint, stays: Option<&NamespacePa
                 name: endpoint.host_interface.clone(),
             }
         });
-        // Routes go with the interface, rules do not.
-        let rules = routes(network, endpoint).into_iter().filter(Way::is_rule);
-        ops.extend(rules.map(|rule| rule.delete(namespace)));
+        let outliving = routes(network, endpoint).into_iter().filter(Way::outlives_interface);
+        ops.extend(outliving.map(|way| way.delete(namespace)));
     }
     ops.extend(shaping::unlimit(endpoint));
+    ops
+}
+
+/// Unplugs the endpoint of a container that another engine runs, whose namespace may be gone or stay.
+pub fn detach_from(network: &Network, endpoint: &Endpoint, namespace: Option<&NamespacePath>) -> Vec<Op> {
+    if !network.driver.plugs_in() {
+        return Vec::new();
+    }
+    let mut ops = detach(network, endpoint, namespace);
+    let link = Op::DeleteLink {
+        name: endpoint.host_interface.clone(),
+    };
+    if network.has_pairs() && !ops.contains(&link) {
+        ops.push(link);
+    }
     ops
 }
 
@@ -256,7 +213,7 @@ pub fn change(network: &Network, before: &Endpoint, after: &Endpoint, namespace:
     );
     ops.extend(
         old.iter()
-            .filter(|way| !new.contains(way))
+            .filter(|way| !new.iter().any(|other| way.gives_way_to(other)))
             .map(|way| way.delete(namespace)),
     );
     ops.extend(change_ports(network, before, after));
@@ -284,7 +241,7 @@ fn change_ports(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<O
 }
 
 /// Those of the elements that are none of the `others`.
-pub(crate) fn without(elements: &[Element], others: &[Element]) -> Vec<Element> {
+pub fn without(elements: &[Element], others: &[Element]) -> Vec<Element> {
     let others: HashSet<&Element> = others.iter().collect();
     let left = elements.iter().filter(|element| !others.contains(element));
     left.cloned().collect()
@@ -306,8 +263,24 @@ enum Way {
 }
 
 impl Way {
-    fn is_rule(&self) -> bool {
-        matches!(self, Way::Rule(..))
+    /// Whether it stays when the interface goes.
+    fn outlives_interface(&self) -> bool {
+        match self {
+            Way::Route(_, route, _) => !route.kind.is_unicast(),
+            Way::Rule(..) => true,
+        }
+    }
+
+    /// Whether `other`, when it is added, takes its place.
+    fn gives_way_to(&self, other: &Way) -> bool {
+        match (self, other) {
+            (Way::Route(_, own, own_table), Way::Route(_, new, new_table)) => {
+                let place = |route: &Route| (route.destination, route.metric.unwrap_or(0));
+                let same_place = place(own) == place(new) && own_table == new_table;
+                same_place && (!new.beside || self == other)
+            }
+            (own, other) => own == other,
+        }
     }
 
     fn add(&self, namespace: &NamespacePath) -> Op {
@@ -339,35 +312,48 @@ impl Way {
 
 /// All routing that an endpoint brings: default routes, its network's other routes, and a table by which answers leave.
 fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Way> {
-    let by = |route, table| Way::Route(endpoint.interface.clone(), route, table);
-    let default_route = |gateway: IpAddr| Route {
-        destination: Subnet::default_route(Family::of(gateway)),
-        via: (!network.is_routed_by_link()).then_some(gateway),
-        metric: endpoint.metric,
+    let by = |mut route: Route, table: Option<u32>| {
+        // Another engine may want several default routes of one metric.
+        let is_default = route.destination.prefix() == 0;
+        route.beside = is_default && endpoint.sandbox.is_some() && table.is_none();
+        Way::Route(endpoint.interface.clone(), route, table)
     };
-    let defaults = endpoint
-        .gateways
-        .iter()
-        .map(|gateway| by(default_route(*gateway), None));
-    let mut ways: Vec<Way> = defaults.collect();
+    let default_route = |gateway: IpAddr| {
+        let via = (!network.is_routed_by_link()).then_some(gateway);
+        Route::new(Subnet::default_route(Family::of(gateway)), via, endpoint.metric)
+    };
+    let mut ways: Vec<Way> = Vec::new();
+    if network.driver == Driver::Ptp {
+        let addresses = endpoint.addresses.iter();
+        ways.extend(addresses.flat_map(|own| ptp::ways(network, endpoint, own, None)));
+    }
+    let gateways = attach::first_of_each_family(endpoint.gateways.iter().copied());
+    ways.extend(gateways.into_iter().map(|gateway| by(default_route(gateway), None)));
     ways.extend(endpoint.routes.iter().map(|route| by(route.clone(), None)));
     let Some(table) = endpoint.reply_table else {
         return ways;
     };
+    let mut answers: Vec<Way> = Vec::new();
+    let pool_of = |own: &InterfaceAddress| network.pool_of(own.address);
     for own in &endpoint.addresses {
-        let Some(pool) = network.pool_of(own.address) else {
+        if network.driver == Driver::Ptp {
+            answers.extend(ptp::ways(network, endpoint, own, Some(table)));
             continue;
-        };
-        let link = Route {
-            destination: pool.subnet,
-            via: None,
-            metric: None,
-        };
-        ways.push(by(link, Some(table)));
-        if network.gives_default_route(pool.subnet.family()) {
-            ways.push(by(default_route(pool.gateway), Some(table)));
         }
-        ways.push(Way::Rule(own.address, table));
+        let subnet = pool_of(own).map_or(Subnet::containing(own.address, own.prefix), |pool| pool.subnet);
+        answers.push(by(Route::new(subnet, None, None), Some(table)));
+    }
+    let gateways = endpoint.addresses.iter().filter_map(|own| pool_of(own)?.gateway);
+    let gateways = gateways.filter(|gateway| network.gives_default_route(Family::of(*gateway)));
+    for gateway in attach::first_of_each_family(gateways) {
+        answers.push(by(default_route(gateway), Some(table)));
+    }
+    answers.extend(endpoint.addresses.iter().map(|own| Way::Rule(own.address, table)));
+    // Addresses of one subnet share its route.
+    for way in answers {
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
     }
     ways
 }
@@ -385,13 +371,21 @@ pub(crate) fn forget_udp_flows(ports: &[PublishedPort]) -> Option<Op> {
 }
 
 /// Puts the port of an endpoint into the bridge, where it may be already, and sets it up as the endpoint needs it.
-pub(crate) fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
+pub fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint) -> Op {
     Op::JoinBridge {
         link: endpoint.host_interface.clone(),
         bridge: bridge.name.clone(),
         hairpin: hairpin(network, endpoint),
-        isolated: network.settings.no_neighbours,
+        isolated: network.settings.keeps_apart(),
     }
+}
+
+/// Puts the port of an endpoint, which is in the bridge, in the VLAN of its network.
+pub(crate) fn join_vlan(bridge: &BridgeDevice, endpoint: &Endpoint) -> Option<Op> {
+    bridge.vlan.map(|vlan| Op::JoinVlan {
+        link: endpoint.host_interface.clone(),
+        vlan,
+    })
 }
 
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
@@ -404,7 +398,12 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
         .into_iter()
         .filter(|endpoint| seen.link(&endpoint.host_interface).is_some())
         .filter(|endpoint| seen.master(&endpoint.host_interface) != Some(&bridge.name));
-    astray.map(|endpoint| join_bridge(network, bridge, endpoint)).collect()
+    astray
+        .flat_map(|endpoint| {
+            let join = join_bridge(network, bridge, endpoint);
+            [join].into_iter().chain(join_vlan(bridge, endpoint))
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use super::*;
-use crate::model::{Driver, EndpointSettings, GatewayMode, InterfaceAddress, Settings};
+use crate::model::{
+    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings,
+};
 use crate::names::{Id, MacAddress};
+use crate::seen::{SeenBridge, SeenLink};
 
 fn network(settings: Settings) -> Network {
     let pool = |subnet: &str| {
@@ -12,11 +15,11 @@ fn network(settings: Settings) -> Network {
         name: "n".parse().unwrap(),
         driver: Driver::Bridge,
         pools: vec![pool("10.1.0.0/24"), pool("10.2.0.0/24"), pool("fd00:1::/64")],
-        bridge: Some(BridgeDevice {
-            name: "br1".parse().unwrap(),
-            mac: MacAddress::local([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-        }),
+        bridge: Some(BridgeDevice::own(
+            "br1".parse().unwrap(),
+            MacAddress::local([2, 0, 0, 0, 0, 1]),
+            1500,
+        )),
         parent: None,
         internal: false,
         masquerade: true,
@@ -45,6 +48,7 @@ fn endpoint() -> Endpoint {
         routes: Vec::new(),
         ports: vec!["8080:80".parse().map(published).unwrap()],
         settings: EndpointSettings::default(),
+        sandbox: None,
     }
 }
 
@@ -91,10 +95,12 @@ fn a_bridge_bears_the_gateways_that_it_is_to_bear() {
 
 #[test]
 fn routes_have_the_metrics_that_they_are_to_have() {
-    let route = |destination: &str, via: Option<&str>, metric| Route {
-        destination: destination.parse().unwrap(),
-        via: via.map(|via| via.parse().unwrap()),
-        metric,
+    let route = |destination: &str, via: Option<&str>, metric| {
+        Route::new(
+            destination.parse().unwrap(),
+            via.map(|via| via.parse().unwrap()),
+            metric,
+        )
     };
     let mut endpoint = endpoint();
     endpoint.metric = Some(50);
@@ -131,4 +137,407 @@ fn ports_are_as_the_network_says() {
         ..apart
     };
     assert_eq!(port(one_way), "bridge link set dev zdv1 isolated on");
+}
+
+/// The commands of a plan, one a line.
+fn commands(plan: &[Op]) -> Vec<String> {
+    lines(plan, "")
+}
+
+fn with_bridge(change: impl FnOnce(&mut BridgeDevice)) -> Network {
+    let mut network = network(Settings::default());
+    network.pools.truncate(1);
+    change(network.bridge.as_mut().unwrap());
+    network
+}
+
+fn seen_bridge() -> Seen {
+    Seen {
+        links: vec![SeenLink {
+            name: "br1".parse().unwrap(),
+            mac: Some(MacAddress::local([2, 0, 0, 0, 0, 9])),
+            mtu: 1400,
+        }],
+        firewall: true,
+        forwarding_v4: true,
+        ..Seen::default()
+    }
+}
+
+#[test]
+fn a_shared_bridge_is_made_or_completed() {
+    let network = with_bridge(|bridge| bridge.ownership = Ownership::Shared);
+    let made = commands(&create_network(&network, &Seen::default()));
+    assert!(
+        made.iter()
+            .any(|line| line.starts_with("ip link add br1 address 02:00:00:00:00:01"))
+    );
+    let mut seen = seen_bridge();
+    let adopted = lines(&create_network(&network, &seen), "br1");
+    let common = [
+        "ip link set br1 up",
+        "sysctl -w net/ipv4/conf/br1/route_localnet=1",
+        "nft add element inet zdocker bridges '{ \"br1\" }'",
+        "nft add element inet zdocker links '{ \"br1\" . \"br1\" : accept }'",
+    ];
+    assert_eq!(adopted[0], "ip address add 10.1.0.1/24 dev br1 brd +");
+    assert_eq!(adopted[1..], common);
+    seen.addresses = vec!["10.1.0.1".parse().unwrap()];
+    assert_eq!(lines(&create_network(&network, &seen), "br1"), common);
+    assert_eq!(lines(&remove_network(&network), "ip link"), ["ip link delete br1"]);
+}
+
+#[test]
+fn a_foreign_bridge_is_left_alone() {
+    let network = with_bridge(|bridge| bridge.ownership = Ownership::Foreign);
+    assert_eq!(create_network(&network, &seen_bridge()), []);
+    let unprotected = Seen {
+        firewall: false,
+        forwarding_v4: false,
+        ..seen_bridge()
+    };
+    assert_eq!(create_network(&network, &unprotected), [Op::LoadFirewall]);
+    assert_eq!(remove_network(&network), []);
+    let plan = attach(&network, &endpoint(), &NamespacePath("/ns".to_owned()));
+    assert_eq!(lines(&plan, "pins4").len(), 1);
+    assert_eq!(lines(&plan, "master br1").len(), 1);
+}
+
+#[test]
+fn what_a_bridge_lacks_depends_on_whose_it_is() {
+    let check = |ownership, mac: u8, addresses: &[&str], expected| {
+        let network = with_bridge(|bridge| bridge.ownership = ownership);
+        let mut seen = SeenBridge {
+            link: seen_bridge().links.pop(),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            firewall: true,
+        };
+        seen.link.as_mut().unwrap().mac = Some(MacAddress::local([2, 0, 0, 0, 0, mac]));
+        let missing = |seen: &SeenBridge| missing(&network, network.bridge.as_ref().unwrap(), seen);
+        assert_eq!(missing(&seen), expected, "{ownership:?} {mac} {addresses:?}");
+        seen.link = None;
+        assert_eq!(missing(&seen), Missing::Bridge);
+    };
+    check(Ownership::Own, 1, &[], Missing::Nothing);
+    check(Ownership::Own, 9, &["10.1.0.1"], Missing::NotOurs);
+    check(Ownership::Shared, 9, &["10.1.0.1"], Missing::Nothing);
+    check(Ownership::Shared, 1, &["10.1.0.2"], Missing::Bridge);
+    check(Ownership::Foreign, 9, &[], Missing::Nothing);
+}
+
+#[test]
+fn what_is_there_is_adopted() {
+    let adopted = |ownership, mtu, seen: &Seen| {
+        let network = with_bridge(|bridge| {
+            bridge.ownership = ownership;
+            bridge.mtu = mtu;
+        });
+        let bridge = adopting(&network, seen).bridge.unwrap();
+        (bridge.mac.octets()[5], bridge.mtu)
+    };
+    let nothing = Seen {
+        egress_mtu: Some(1420),
+        ..Seen::default()
+    };
+    assert_eq!(adopted(Ownership::Own, 9000, &seen_bridge()), (1, 9000));
+    assert_eq!(adopted(Ownership::Own, 0, &nothing), (1, 1420));
+    assert_eq!(adopted(Ownership::Shared, 0, &seen_bridge()), (9, 1400));
+    assert_eq!(adopted(Ownership::Foreign, 9000, &seen_bridge()), (9, 9000));
+    assert_eq!(adopted(Ownership::Shared, 0, &Seen::default()), (1, 1500));
+}
+
+#[test]
+fn vlans_and_vrfs() {
+    let network = with_bridge(|bridge| {
+        bridge.vlan = Some(7);
+        bridge.vrf = Some("blue".parse().unwrap());
+    });
+    let made = commands(&create_network(&network, &Seen::default()));
+    let place = |command: &str| made.iter().position(|line| line == command).unwrap();
+    let order = [
+        "ip link set br1 type bridge vlan_filtering 1",
+        "ip link set br1 master blue",
+        "bridge vlan add dev br1 vid 7 pvid untagged self",
+        "ip address add 10.1.0.1/24 dev br1 brd +",
+        "ip link set br1 up",
+    ];
+    assert!(order.map(place).is_sorted(), "{made:?}");
+    let join = [
+        "bridge vlan delete dev zdv1 vid 1-4094",
+        "bridge vlan add dev zdv1 vid 7 pvid untagged",
+    ];
+    let namespace = NamespacePath("/ns".to_owned());
+    assert_eq!(lines(&attach(&network, &endpoint(), &namespace), "bridge vlan"), join);
+    let mut seen = seen_bridge();
+    seen.links[0].name = "zdv1".parse().unwrap();
+    assert_eq!(lines(&rejoin(&network, [&endpoint()], &seen), "bridge vlan"), join);
+    // A foreign bridge tells VLANs apart, and has no more of ours.
+    let mut foreign = network.clone();
+    foreign.bridge.as_mut().unwrap().ownership = Ownership::Foreign;
+    assert_eq!(commands(&create_network(&foreign, &seen_bridge())), [order[0]]);
+    // Turning hairpin off does not take a port out of its VLAN.
+    let silent = Endpoint {
+        ports: Vec::new(),
+        ..endpoint()
+    };
+    let changed = change(&network, &endpoint(), &silent, &namespace);
+    assert_eq!(lines(&changed, "bridge vlan"), [""; 0]);
+    assert_eq!(lines(&changed, "hairpin off").len(), 1);
+}
+
+#[test]
+fn the_host_is_the_gateway_of_one_vlan_of_a_bridge() {
+    let of = |vlan, ownership| {
+        with_bridge(|bridge| {
+            bridge.vlan = vlan;
+            bridge.ownership = ownership;
+        })
+    };
+    let shared = |vlan| of(vlan, Ownership::Shared);
+    assert!(contend_for_vlan(&shared(Some(7)), &shared(Some(8))));
+    assert!(contend_for_vlan(&shared(None), &shared(Some(8))));
+    assert!(!contend_for_vlan(&shared(Some(8)), &shared(Some(8))));
+    assert!(!contend_for_vlan(&shared(Some(7)), &of(Some(8), Ownership::Foreign)));
+    let mut without = shared(Some(7));
+    without.pools[0].gateway = None;
+    assert!(!contend_for_vlan(&without, &shared(Some(8))));
+    let mut elsewhere = shared(Some(7));
+    elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
+    assert!(!contend_for_vlan(&elsewhere, &shared(Some(8))));
+}
+
+#[test]
+fn routes_that_lead_nowhere() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let mut endpoint = endpoint();
+    let nowhere = |destination: &str, kind| Route {
+        kind,
+        ..Route::new(destination.parse().unwrap(), None, Some(5))
+    };
+    endpoint.routes = vec![
+        nowhere("10.8.0.0/16", RouteKind::Blackhole),
+        nowhere("fd08::/64", RouteKind::Prohibit),
+        Route {
+            mtu: Some(1300),
+            advmss: Some(1200),
+            ..Route::new("10.9.0.0/16".parse().unwrap(), Some("10.1.0.9".parse().unwrap()), None)
+        },
+    ];
+    let network = network(Settings::default());
+    assert_eq!(
+        lines(&attach(&network, &endpoint, &namespace), "ip route")[1..],
+        [
+            "nsenter --net=/ns ip route replace blackhole 10.8.0.0/16 metric 5",
+            "nsenter --net=/ns ip route replace prohibit fd08::/64 metric 5",
+            "nsenter --net=/ns ip route replace 10.9.0.0/16 via 10.1.0.9 dev eth0 mtu 1300 advmss 1200",
+        ]
+    );
+    // They stay when the interface goes.
+    assert_eq!(
+        lines(&detach(&network, &endpoint, Some(&namespace)), "ip route"),
+        [
+            "nsenter --net=/ns ip route delete blackhole 10.8.0.0/16 metric 5",
+            "nsenter --net=/ns ip route delete prohibit fd08::/64 metric 5",
+        ]
+    );
+    // What another stands beside is, as default routes of another engine's do.
+    let by = |gateway: &str| Endpoint {
+        gateways: vec![gateway.parse().unwrap()],
+        sandbox: Some("/ns".to_owned()),
+        ..endpoint.clone()
+    };
+    assert_eq!(
+        lines(
+            &change(&network, &by("10.1.0.1"), &by("10.1.0.9"), &namespace),
+            "ip route"
+        ),
+        [
+            "nsenter --net=/ns ip route prepend 0.0.0.0/0 via 10.1.0.9 dev eth0",
+            "nsenter --net=/ns ip route delete 0.0.0.0/0 via 10.1.0.1 dev eth0",
+        ]
+    );
+    // What another takes the place of is not deleted: that would delete the other.
+    let mut after = endpoint.clone();
+    after.routes[0].kind = RouteKind::Unreachable;
+    after.routes[2].mtu = None;
+    after.routes.remove(1);
+    assert_eq!(
+        lines(&change(&network, &endpoint, &after, &namespace), "ip route"),
+        [
+            "nsenter --net=/ns ip route replace unreachable 10.8.0.0/16 metric 5",
+            "nsenter --net=/ns ip route replace 10.9.0.0/16 via 10.1.0.9 dev eth0 advmss 1200",
+            "nsenter --net=/ns ip route delete prohibit fd08::/64 metric 5",
+        ]
+    );
+}
+
+#[test]
+fn several_addresses_of_a_family_share_one_way_out() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let mut endpoint = endpoint();
+    let own = |text: &str, prefix| InterfaceAddress {
+        address: text.parse().unwrap(),
+        prefix,
+    };
+    endpoint.addresses = vec![
+        own("10.1.0.2", 24),
+        own("10.1.0.3", 24),
+        own("10.2.0.2", 24),
+        own("10.3.0.2", 28),
+    ];
+    endpoint.gateways = vec!["10.1.0.1".parse().unwrap(), "10.2.0.1".parse().unwrap()];
+    endpoint.reply_table = Some(1000);
+    let plan = attach(&network(Settings::default()), &endpoint, &namespace);
+    assert_eq!(
+        lines(&plan, "ip route"),
+        [
+            "nsenter --net=/ns ip route replace 0.0.0.0/0 via 10.1.0.1 dev eth0",
+            "nsenter --net=/ns ip route replace 10.1.0.0/24 dev eth0 table 1000",
+            "nsenter --net=/ns ip route replace 10.2.0.0/24 dev eth0 table 1000",
+            "nsenter --net=/ns ip route replace 10.3.0.0/28 dev eth0 table 1000",
+            "nsenter --net=/ns ip route replace 0.0.0.0/0 via 10.1.0.1 dev eth0 table 1000",
+        ]
+    );
+    assert_eq!(lines(&plan, "ip rule add").len(), 4);
+    assert_eq!(lines(&plan, "ip address add").len(), 4);
+    assert_eq!(lines(&plan, "pins4")[0].matches("zdv1").count(), 4);
+    assert_eq!(lines(&plan, "pub4any").join(" ").matches("10.1.0.2 . 80").count(), 1);
+}
+
+#[test]
+fn interfaces_in_others_namespaces_ignore_routers() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let steps = |endpoint: &Endpoint| {
+        let plan = attach(&network(Settings::default()), endpoint, &namespace);
+        lines(&plan, "accept_ra")
+    };
+    let mut endpoint = endpoint();
+    assert_eq!(steps(&endpoint), [""; 0]);
+    endpoint.sandbox = Some("/ns".to_owned());
+    assert_eq!(
+        steps(&endpoint),
+        ["nsenter --net=/ns sysctl -w net/ipv6/conf/eth0/accept_ra=0"]
+    );
+    endpoint.settings.sysctls = vec![("net/ipv6/conf/eth0/accept_ra".to_owned(), "2".to_owned())];
+    assert_eq!(
+        steps(&endpoint),
+        ["nsenter --net=/ns sysctl -w net/ipv6/conf/eth0/accept_ra=2"]
+    );
+}
+
+#[test]
+fn unguarded_ports_and_tolerant_bridges() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let network = network(Settings {
+        unguarded: true,
+        isolation: Isolation::Tolerant,
+        ..Settings::default()
+    });
+    let made = create_network(&network, &Seen::default());
+    assert_eq!(
+        lines(&made, "tolerant"),
+        ["nft add element inet zdocker tolerant '{ \"br1\" }'"]
+    );
+    let plan = attach(&network, &endpoint(), &namespace);
+    assert_eq!(
+        lines(&plan, "free"),
+        ["nft add element bridge zdocker free '{ \"zdv1\" }'"]
+    );
+    assert_eq!(lines(&plan, "pins"), [""; 0]);
+    // Parts of one subnet are one subnet to the firewall, and have one gateway.
+    let mut parts = network.clone();
+    parts.pools = vec![network.pools[0].clone(), network.pools[0].clone()];
+    let made = create_network(&parts, &Seen::default());
+    assert_eq!(lines(&made, "masq4")[0].matches("10.1.0.0/24").count(), 1);
+    assert_eq!(lines(&made, "10.1.0.1/24").len(), 1);
+}
+
+/// The one address that has a prefix for itself, and the ways that lead by it.
+#[test]
+fn without_a_bridge_the_host_routes() {
+    let network = Network {
+        driver: Driver::Ptp,
+        bridge: None,
+        ..network(Settings {
+            mtu: Some(1400),
+            isolation: Isolation::None,
+            ..Settings::default()
+        })
+    };
+    let namespace = NamespacePath("/n".to_owned());
+    let plugged = commands(&attach(&network, &endpoint(), &namespace)).join("\n");
+    for words in [
+        "add element inet zdocker bridges '{ \"zdv1\" }'",
+        "add element inet zdocker mutual '{ \"zdv1\" }'",
+        "10.1.0.2 . 80",
+        "ip link add zdv1 address fe:00:00:00:00:02 mtu 1400 numtxqueues 1 numrxqueues 1 up type veth peer name eth0",
+        "sysctl -w net/ipv4/conf/zdv1/route_localnet=1",
+        "ip address add 10.1.0.1/32 dev zdv1",
+        "ip route replace 10.1.0.2/32 dev zdv1",
+        "nsenter --net=/n ip address add 10.1.0.2/32 dev eth0",
+        "nsenter --net=/n ip route replace 10.1.0.1/32 dev eth0",
+        "nsenter --net=/n ip route replace 10.1.0.0/24 via 10.1.0.1 dev eth0",
+        "nsenter --net=/n ip route replace 0.0.0.0/0 via 10.1.0.1 dev eth0",
+    ] {
+        assert!(plugged.contains(words), "{words}\n{plugged}");
+    }
+    assert!(!plugged.contains("pins4") && !plugged.contains("master"), "{plugged}");
+    let made = commands(&create_network(&network, &Seen::default())).join("\n");
+    assert!(made.contains("masq4") && !made.contains("ip link"), "{made}");
+    let unplugged = commands(&detach_from(&network, &endpoint(), None));
+    assert!(unplugged.contains(&"ip link delete zdv1".to_owned()), "{unplugged:?}");
+}
+
+/// Nothing is done to somebody else's interface but what was asked, and it stays.
+#[test]
+fn an_adopted_interface_is_limited_and_stays() {
+    use crate::model::{Bandwidth, Callers};
+    let network = Network::foreign(Id::new([1; 32]), "n".parse().unwrap(), Driver::Adopted, 0);
+    let namespace = NamespacePath("/n".to_owned());
+    let mut endpoint = endpoint();
+    endpoint.settings.link = Some("veth7".parse().unwrap());
+    endpoint.settings.bandwidth = Bandwidth {
+        receive: Some(1_000_000),
+        send: Some(2_000_000),
+        receive_burst: Some(800_000),
+        ..Bandwidth::default()
+    };
+    let check = |ops: &[Op], expected: &[&str]| {
+        let shown = commands(ops);
+        assert_eq!(shown.len(), expected.len(), "{shown:?}");
+        for (line, words) in shown.iter().zip(expected) {
+            assert!(line.contains(words), "{line:?} has no {words:?}");
+        }
+    };
+    check(
+        &attach(&network, &endpoint, &namespace),
+        &[
+            "same4 '{ 10.1.0.0/24 . 10.1.0.2/32, 127.0.0.0/8 . 10.1.0.2/32 }'",
+            "pub4any '{ tcp . 8080 : 10.1.0.2 . 80 }'",
+            "ip link add zdi1 ",
+            "ip link set zdi1 addrgenmode none",
+            "ip link set zdi1 up",
+            "dev zdi1 root tbf",
+            "qdisc add dev veth7 ingress",
+            "filter add dev veth7 ingress",
+            "dev veth7 root tbf rate 1045576bit burst 100000",
+        ],
+    );
+    check(
+        &detach_from(&network, &endpoint, Some(&namespace)),
+        &[
+            "nft delete element",
+            "nft delete element",
+            "tc qdisc delete dev veth7 ingress",
+            "tc qdisc delete dev veth7 root",
+            "ip link delete zdi1",
+        ],
+    );
+    endpoint.settings.masquerade = Callers::None;
+    assert!(lines(&attach(&network, &endpoint, &namespace), "same4").is_empty());
+    endpoint.settings.masquerade = Callers::All;
+    assert_eq!(
+        lines(&attach(&network, &endpoint, &namespace), "0.0.0.0/0 . 10.1.0.2/32").len(),
+        1
+    );
 }

@@ -177,11 +177,7 @@ pub(super) fn create(
         name,
         driver: Driver::Bridge,
         pools,
-        bridge: Some(BridgeDevice {
-            name: device,
-            mac: birth.mac,
-            mtu,
-        }),
+        bridge: Some(BridgeDevice::own(device, birth.mac, mtu)),
         parent: None,
         internal: request.internal,
         masquerade: read.masquerade,

@@ -68,7 +68,11 @@ fn configured(request: &NetworkRequest, network: &Network, families: ConfigOnly)
     NetworkRequest {
         config_from: None,
         subnets: network.pools.iter().map(|pool| pool.subnet.to_string()).collect(),
-        gateways: network.pools.iter().map(|pool| pool.gateway.to_string()).collect(),
+        gateways: network
+            .pools
+            .iter()
+            .filter_map(|pool| Some(pool.gateway?.to_string()))
+            .collect(),
         ranges: network
             .pools
             .iter()

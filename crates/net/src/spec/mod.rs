@@ -104,7 +104,7 @@ pub fn create(request: &NetworkRequest, around: &Surroundings, birth: Birth) -> 
         _ if request.config_only => config::create(request, name, birth),
         Driver::Bridge => bridge::create(request, name, around, birth),
         driver @ (Driver::Macvlan | Driver::Ipvlan) => parent::create(driver, request, name, around, birth),
-        driver @ (Driver::Host | Driver::None) => Err(refuse_second(driver, request)),
+        driver @ (Driver::Host | Driver::None | Driver::Ptp | Driver::Adopted) => Err(refuse_second(driver, request)),
     }
 }
 

@@ -180,7 +180,7 @@ pub(super) fn create(
 fn reserve_host(pool: &mut Pool, addresses: &[IpAddr]) {
     for address in addresses {
         let usable = |offset: u128| ipam::usable(&pool.subnet).contains(&offset);
-        let can_be_had = pool.subnet.offset_of(*address).is_some_and(usable) && *address != pool.gateway;
+        let can_be_had = pool.subnet.offset_of(*address).is_some_and(usable) && Some(*address) != pool.gateway;
         if can_be_had && !pool.reserved.values().any(|reserved| reserved == address) {
             pool.reserved.insert(format!("{HOST}-{address}"), *address);
         }

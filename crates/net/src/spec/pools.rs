@@ -7,7 +7,7 @@ use super::{NetworkRequest, SpecError, Surroundings};
 use crate::ipam;
 use crate::model::Pool;
 use crate::pools as default_pools;
-use crate::subnet::{Family, Subnet};
+use crate::subnet::{AddressRange, Family, Subnet};
 
 /// A subnet as it is asked for.
 struct Wanted {
@@ -179,8 +179,9 @@ fn pool(wanted: Wanted) -> Result<Pool, SpecError> {
     match subnet.offset_of(gateway) {
         Some(offset) if usable.contains(&offset) => Ok(Pool {
             subnet,
-            gateway,
-            range,
+            gateway: Some(gateway),
+            range: range.map(AddressRange::from),
+            set: 0,
             reserved,
         }),
         _ => Err(SpecError::GatewayUnusable(gateway, subnet)),

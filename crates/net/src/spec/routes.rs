@@ -57,11 +57,11 @@ fn parse(text: &str) -> Result<Route, SpecError> {
         [either] => (None, Some(either)),
         _ => return Err(syntax()),
     };
-    Ok(Route {
-        destination: parts[0].parse::<Subnet>()?,
-        via: via.map(str::parse).transpose().map_err(|_| syntax())?,
-        metric: metric.map(str::parse).transpose().map_err(|_| syntax())?,
-    })
+    Ok(Route::new(
+        parts[0].parse::<Subnet>()?,
+        via.map(str::parse).transpose().map_err(|_| syntax())?,
+        metric.map(str::parse).transpose().map_err(|_| syntax())?,
+    ))
 }
 
 fn check_neighbour(route: &Route, via: IpAddr, pools: &[Pool]) -> Result<(), SpecError> {

@@ -31,6 +31,7 @@ fn host() -> Seen {
         routes: ["172.16.1.0/24", "10.20.5.0/24", "10.0.0.0/8"]
             .map(|route| route.parse().unwrap())
             .into(),
+        egress: Some("eth0".parse().unwrap()),
         egress_mtu: Some(1400),
         ..Seen::default()
     }
@@ -101,7 +102,7 @@ fn host_bits_and_gateways() {
         let pools = create_alone(&asked).unwrap().pools;
         pools
             .iter()
-            .map(|pool| format!("{} {}", pool.subnet, pool.gateway))
+            .map(|pool| format!("{} {}", pool.subnet, pool.gateway.unwrap()))
             .collect::<Vec<_>>()
     };
     assert_eq!(gateway(&["192.168.10.1/24"], &[]), ["192.168.10.0/24 192.168.10.1"]);
@@ -361,7 +362,15 @@ fn several_subnets_each_with_range_and_reserved_addresses() {
     let pools = create_alone(&asked).unwrap().pools;
     let shown: Vec<String> = pools
         .iter()
-        .map(|p| format!("{} {} {} {:?}", p.subnet, p.gateway, p.range.unwrap(), p.reserved))
+        .map(|p| {
+            format!(
+                "{} {} {} {:?}",
+                p.subnet,
+                p.gateway.unwrap(),
+                p.range.unwrap(),
+                p.reserved
+            )
+        })
         .collect();
     // The gateway is the first address that is not reserved.
     assert_eq!(

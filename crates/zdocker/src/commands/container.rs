@@ -70,6 +70,7 @@ pub(super) fn request(args: CreateArgs) -> RunRequest {
         bandwidth: Bandwidth {
             receive: args.bandwidth_in.map(Rate::bits),
             send: args.bandwidth_out.map(Rate::bits),
+            ..Bandwidth::default()
         },
         ports: args.publish,
         exposed: args.expose,

@@ -89,8 +89,12 @@ pub(super) fn ls(engine: &mut Engine, args: &LsArgs) -> Result<ExitCode> {
 }
 
 /// One text of the pools' parts.
-fn of_pools<T: ToString>(view: &NetworkView, part: impl Fn(&Pool) -> T) -> String {
-    let parts = view.network.pools.iter().map(|pool| part(pool).to_string());
+fn of_pools<T: ToString>(view: &NetworkView, part: impl Fn(&Pool) -> Option<T>) -> String {
+    let parts = view
+        .network
+        .pools
+        .iter()
+        .filter_map(|pool| Some(part(pool)?.to_string()));
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -113,7 +117,7 @@ fn row(view: &NetworkView, whole_id: bool) -> Value {
         "Labels": labels.collect::<Vec<_>>().join(","),
         "Label": network.labels,
         "CreatedAt": time::go(network.created),
-        "Subnet": of_pools(view, |pool| pool.subnet),
+        "Subnet": of_pools(view, |pool| Some(pool.subnet)),
         "Gateway": of_pools(view, |pool| pool.gateway),
         "Containers": view.endpoints.len(),
     })
@@ -130,6 +134,7 @@ pub(super) fn connect(engine: &mut Engine, args: ConnectArgs) -> Result<ExitCode
             bandwidth: Bandwidth {
                 receive: args.bandwidth_in.map(Rate::bits),
                 send: args.bandwidth_out.map(Rate::bits),
+                ..Bandwidth::default()
             },
             options: args.driver_opt.into_iter().collect(),
             ..EndpointSettings::default()

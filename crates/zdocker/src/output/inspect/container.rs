@@ -280,7 +280,7 @@ fn ipam_config(view: &ContainerView, network: &Network) -> Value {
 /// The gateway of the subnet that `address` is in; a network without a way out has none.
 fn gateway(network: &Network, address: IpAddr) -> Option<IpAddr> {
     let pool = network.pools.iter().find(|pool| pool.subnet.contains(address))?;
-    (!network.internal).then_some(pool.gateway)
+    pool.gateway.filter(|_| !network.internal)
 }
 
 /// What the container is called on the network; on the default one, containers have no names.

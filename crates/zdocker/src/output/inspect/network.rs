@@ -57,7 +57,9 @@ fn pool(pool: &Pool) -> Value {
     if let Some(range) = &pool.range {
         config.insert("IPRange".to_owned(), range.to_string().into());
     }
-    config.insert("Gateway".to_owned(), pool.gateway.to_string().into());
+    if let Some(gateway) = pool.gateway {
+        config.insert("Gateway".to_owned(), gateway.to_string().into());
+    }
     if !pool.reserved.is_empty() {
         config.insert("AuxiliaryAddresses".to_owned(), json!(pool.reserved));
     }

@@ -1,0 +1,92 @@
+//! Networks that other engines define: their bridges may be there already, and change.
+
+use super::create_bridge;
+use crate::model::{BridgeDevice, Network, Ownership, Pool};
+use crate::op::{Op, Place};
+use crate::seen::Seen;
+
+/// Of an interface where nothing else is known (RFC 894).
+const ETHERNET_MTU: u32 = 1500;
+
+/// `network` with what its device takes over from what is there: its Ethernet address where it is not to be ours alone, and
+/// where no size of its packets is given (0), that of the bridge or of the host's way out. Where no parent is chosen, the way
+/// out is.
+pub fn adopting(network: &Network, seen: &Seen) -> Network {
+    let mut network = network.clone();
+    if let Some(bridge) = &mut network.bridge {
+        let there = seen.link(&bridge.name).filter(|_| bridge.ownership != Ownership::Own);
+        let mac = there.and_then(|link| link.mac).unwrap_or(bridge.mac);
+        // One that has our address was made by us.
+        if bridge.ownership == Ownership::Kept && mac == bridge.mac {
+            bridge.ownership = Ownership::Shared;
+        }
+        bridge.mac = mac;
+        if bridge.mtu == 0 {
+            let mtu = there.map(|link| link.mtu).or(seen.egress_mtu);
+            bridge.mtu = mtu.unwrap_or(ETHERNET_MTU);
+        }
+    }
+    if let Some(parent) = &mut network.parent
+        && parent.is_unchosen()
+        && let Some(way_out) = &seen.egress
+    {
+        parent.name = way_out.clone();
+    }
+    network
+}
+
+/// `wanted` with what was chosen once for the network as it is recorded.
+pub fn like(wanted: &Network, recorded: &Network) -> Network {
+    let mut network = wanted.clone();
+    network.created = recorded.created;
+    network.settings.ingress = recorded.settings.ingress;
+    if network.settings.pools_grow {
+        let known = |pool: &&Pool| !wanted.pools.iter().any(|other| other.subnet == pool.subnet);
+        network.pools.extend(recorded.pools.iter().filter(known).cloned());
+    }
+    if let (Some(bridge), Some(before)) = (&mut network.bridge, &recorded.bridge)
+        && bridge.name == before.name
+    {
+        bridge.mac = before.mac;
+        if bridge.ownership == Ownership::Kept {
+            bridge.ownership = before.ownership;
+        }
+        if bridge.mtu == 0 {
+            bridge.mtu = before.mtu;
+        }
+    }
+    if let (Some(parent), Some(before)) = (&mut network.parent, &recorded.parent)
+        && parent.is_unchosen()
+    {
+        parent.name = before.name.clone();
+    }
+    network
+}
+
+/// Makes a bridge that is there what its network needs, beside what it is to others: nothing but its VLANs changes on a
+/// foreign one.
+pub fn complete_bridge(network: &Network, seen: &Seen) -> Vec<Op> {
+    let there = |bridge: &&BridgeDevice| seen.link(&bridge.name).is_some();
+    let Some(bridge) = network.bridge.as_ref().filter(there) else {
+        return Vec::new();
+    };
+    let foreign = bridge.ownership == Ownership::Foreign;
+    let lacks = |op: &Op| match op {
+        Op::CreateBridge { .. } => false,
+        Op::FilterVlans { .. } => true,
+        _ if foreign => false,
+        Op::AddAddress { address, .. } => !seen.addresses.contains(address),
+        Op::JoinVrf { vrf, .. } => seen.master(&bridge.name) != Some(vrf),
+        _ => true,
+    };
+    let mut steps: Vec<Op> = create_bridge(network, bridge).into_iter().filter(lacks).collect();
+    if !foreign && !network.internal {
+        // As a bridge of our own has it from its creation.
+        steps.push(Op::SetSysctl {
+            place: Place::Host,
+            key: format!("net/ipv4/conf/{}/route_localnet", bridge.name),
+            value: "1".to_owned(),
+        });
+    }
+    steps
+}
