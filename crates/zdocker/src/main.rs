@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod faces;
 mod journal;
 mod output;
 
@@ -18,6 +19,9 @@ const USAGE: u8 = 125;
 const UNREAD: u8 = 141;
 
 fn main() -> ExitCode {
+    if let Some(code) = std::env::args_os().next().and_then(|program| faces::by_name(&program)) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(normalise(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {

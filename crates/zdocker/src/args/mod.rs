@@ -1,6 +1,7 @@
 //! The command line as it is typed. What the words mean is decided behind it.
 
 mod container;
+mod install;
 mod network;
 mod publish;
 mod spelling;
@@ -13,6 +14,7 @@ pub(crate) use container::{
     ContainerCommand, ContainerInspectArgs, CreateArgs as CreateContainerArgs, ExecArgs, KillArgs, LogsArgs, PsArgs,
     RmArgs, RunArgs, StartArgs, StopArgs,
 };
+pub(crate) use install::{CniCommand, CniInstallArgs, CniPlaces, PodmanArgs, PodmanCommand};
 pub(crate) use network::{
     ConnectArgs, CreateArgs, DisconnectArgs, IpamArgs, LsArgs, NetworkCommand, NetworkInspectArgs, PruneArgs,
     ReloadArgs, RemoveArgs,
@@ -112,6 +114,12 @@ pub(crate) enum Command {
     /// Look after this installation
     #[command(subcommand)]
     System(SystemCommand),
+    /// Serve container runtimes as plug-ins of the Container Network Interface
+    #[command(subcommand)]
+    Cni(CniCommand),
+    /// Serve Podman as its netavark
+    #[command(subcommand)]
+    Podman(PodmanCommand),
     /// A container's parent process; started by run
     #[command(hide = true)]
     Shim(ShimArgs),

@@ -2,6 +2,7 @@
 
 mod container;
 mod inspect;
+mod install;
 mod network;
 mod publish;
 mod run;
@@ -14,7 +15,9 @@ use serde_json::Value;
 use zdocker_engine::config::Config;
 use zdocker_engine::{Engine, EngineError, Roots, sealed};
 
-use crate::args::{Cli, Command, ContainerCommand, GlobalArgs, NetworkCommand, SystemCommand};
+use crate::args::{
+    Cli, CniCommand, Command, ContainerCommand, GlobalArgs, NetworkCommand, PodmanCommand, SystemCommand,
+};
 use crate::output::list::{List, ListFormat};
 use crate::{journal, output};
 
@@ -43,6 +46,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Update(args) => publish::update(&mut engine(global)?, args),
         Command::System(SystemCommand::Check(args)) => system::check(&mut engine(global)?, &args),
         Command::System(SystemCommand::Firewall) => system::firewall(),
+        Command::Cni(CniCommand::Install(args)) => install::cni::install(&args),
+        Command::Cni(CniCommand::Remove(args)) => install::cni::remove(&args.places),
+        Command::Podman(PodmanCommand::Install(args)) => install::podman::install(&args),
+        Command::Podman(PodmanCommand::Remove(args)) => install::podman::remove(&args),
         Command::Shim(args) => run::shim(global, &args),
     }
 }

@@ -1,0 +1,179 @@
+//! `bridge`: as the reference plug-in of this name, open to the host's neighbours as there.
+
+use zdocker_net::model::{BridgeDevice, Driver, GatewayMode, Isolation, Ownership};
+use zdocker_net::names::InterfaceName;
+
+use super::attachment::{Design, mac_named};
+use super::error::CniError;
+use super::fields::Fields;
+use super::ipam::Ipam;
+use super::request::Request;
+
+/// The bridge if none is named.
+const BRIDGE: &str = "cni0";
+
+/// In bytes, if nothing is said: Ethernet's (RFC 894).
+const MTU: u32 = 1500;
+
+/// Reads the configuration.
+///
+/// # Errors
+/// [`CniError`] when it is wrong, or asks for what there is not.
+pub(super) fn design(request: &Request) -> Result<Design, CniError> {
+    let fields = request.fields();
+    let mut design = Design::new(request, Driver::Bridge, None)?;
+    design.is_default_gateway = fields.flag("isDefaultGateway")?;
+    design.is_gateway = fields.flag("isGateway")? || design.is_default_gateway;
+    let network = &mut design.network;
+    network.bridge = Some(device(&fields, BRIDGE, Ownership::Kept)?);
+    network.masquerade = fields.flag("ipMasq")?;
+    let settings = &mut network.settings;
+    settings.no_neighbours = fields.flag("portIsolation")?;
+    settings.isolation = Isolation::None;
+    settings.gateway_mode_v4 = GatewayMode::NatUnprotected;
+    settings.gateway_mode_v6 = GatewayMode::NatUnprotected;
+    check_others(&fields, &design)?;
+    Ok(design)
+}
+
+/// The bridge that `fields` describe, called `usual` if they do not name it.
+///
+/// # Errors
+/// [`CniError`] when they are wrong.
+pub(super) fn device(fields: &Fields, usual: &str, ownership: Ownership) -> Result<BridgeDevice, CniError> {
+    let name: InterfaceName = match fields.parsed("bridge")? {
+        Some(name) => name,
+        None => usual.parse().map_err(|error| fields.error("bridge", error))?,
+    };
+    let vlan = fields.number("vlan", 4094)?.filter(|vlan| *vlan != 0);
+    Ok(BridgeDevice {
+        mac: mac_named(&["cni", "bridge", name.as_str()]),
+        mtu: mtu(fields)?.unwrap_or(MTU),
+        ownership,
+        vlan: vlan.map(|vlan| vlan as u16),
+        vrf: None,
+        name,
+    })
+}
+
+/// The largest packet in bytes, if it is said.
+///
+/// # Errors
+/// [`CniError`] when it is none that an interface can have.
+pub(super) fn mtu(fields: &Fields) -> Result<Option<u32>, CniError> {
+    /// Least that an IPv4 host must take (RFC 791).
+    const LEAST: u64 = 68;
+    match fields.number("mtu", 65535)? {
+        None | Some(0) => Ok(None),
+        Some(mtu) if mtu < LEAST => Err(fields.error("mtu", format!("want at least {LEAST}"))),
+        Some(mtu) => Ok(Some(mtu as u32)),
+    }
+}
+
+/// Keys that change nothing here, as long as they are what they must be, and those that cannot be done.
+fn check_others(fields: &Fields, design: &Design) -> Result<(), CniError> {
+    // A port that publishes sends frames back; addresses are checked by us before they are given; a bridge gets all
+    // addresses of its networks.
+    for key in [
+        "hairpinMode",
+        "promiscMode",
+        "forceAddress",
+        "enabledad",
+        "preserveDefaultVlan",
+    ] {
+        fields.flag(key)?;
+    }
+    if fields.flag("hairpinMode")? && fields.flag("promiscMode")? {
+        return Err(fields.error("promiscMode", "cannot be combined with hairpinMode"));
+    }
+    match fields.text("ipMasqBackend")? {
+        None | Some("" | "iptables" | "nftables") => {}
+        Some(_) => return Err(fields.error("ipMasqBackend", "want iptables or nftables")),
+    }
+    if !fields.list("vlanTrunk")?.is_empty() {
+        return Err(CniError::unsupported(
+            "vlanTrunk",
+            "a container's port is in one VLAN; give its number as vlan",
+        ));
+    }
+    if fields.flag("disableContainerInterface")? {
+        return Err(CniError::unsupported(
+            "disableContainerInterface",
+            "containers' interfaces are set up",
+        ));
+    }
+    if fields.flag("macspoofchk")? && matches!(design.ipam, Ipam::None) {
+        return Err(CniError::unsupported(
+            "macspoofchk",
+            "frames are checked by the addresses that ipam gives, and there is none",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faces::cni::request::Verb;
+    use serde_json::{Value, json};
+
+    fn read(plugin: Value) -> Result<Design, CniError> {
+        let mut config = json!({"cniVersion": "1.0.0", "name": "n", "type": "bridge"});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(plugin.as_object().unwrap().clone());
+        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
+        design(&Request::new(Verb::Add, &environment, &config.to_string())?)
+    }
+
+    #[test]
+    fn as_the_reference_if_nothing_is_said() {
+        let design = read(json!({})).unwrap();
+        let bridge = design.network.bridge.unwrap();
+        assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("cni0", 1500, None));
+        assert!(!design.is_gateway && !design.is_default_gateway && !design.network.masquerade);
+        assert!(matches!(design.ipam, Ipam::None));
+    }
+
+    #[test]
+    fn what_is_said_counts() {
+        let design = read(json!({
+            "bridge": "br7", "isDefaultGateway": true, "ipMasq": true, "mtu": 1400, "vlan": 7, "portIsolation": true,
+            "hairpinMode": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
+            "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}
+        }))
+        .unwrap();
+        let bridge = design.network.bridge.unwrap();
+        assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("br7", 1400, Some(7)));
+        assert!(design.is_gateway && design.is_default_gateway && design.network.masquerade);
+        assert!(design.network.settings.no_neighbours);
+        assert_eq!(design.wish.mac.unwrap().to_string(), "02:00:00:00:00:09");
+        assert_eq!(design.dns.nameservers, ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (plugin, code, words) in [
+            (json!({"bridge": "a/b"}), 7, "\"bridge\""),
+            (json!({"mtu": 10}), 7, "\"mtu\""),
+            (json!({"vlan": 4095}), 7, "\"vlan\""),
+            (json!({"isGateway": "yes"}), 7, "\"isGateway\""),
+            (json!({"hairpinMode": true, "promiscMode": true}), 7, "\"promiscMode\""),
+            (json!({"vlanTrunk": [{"id": 3}]}), 2, "\"vlanTrunk\""),
+            (
+                json!({"disableContainerInterface": true}),
+                2,
+                "\"disableContainerInterface\"",
+            ),
+            (json!({"macspoofchk": true}), 2, "\"macspoofchk\""),
+            (json!({"ipMasqBackend": "x"}), 7, "\"ipMasqBackend\""),
+        ] {
+            let error = read(plugin).unwrap_err();
+            assert!(
+                error.code == code && error.message.contains(words),
+                "{words}: {error:?}"
+            );
+        }
+    }
+}
