@@ -5,11 +5,13 @@
 //! gone at its end, also when it fails. Needs root, and the programs busybox, ip and nft.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compare;
 mod harness;
 
 mod aftermath;
 mod bad_input;
 mod clean;
+mod cni;
 mod concurrent;
 mod connect;
 mod containers;
@@ -20,8 +22,11 @@ mod inspect;
 mod ipvlan;
 mod isolation;
 mod macvlan;
+mod netavark;
 mod networks;
 mod options;
+mod plug_install;
+mod podman;
 mod publish;
 mod publish_forms;
 mod publish_update;

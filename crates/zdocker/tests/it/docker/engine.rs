@@ -1,13 +1,13 @@
 //! The two engines, each on a host of its own, called with the same words.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Host, NetNs, OUTSIDE_V4, Output, until};
+use crate::compare::{make_image, new_host, text};
+use crate::harness::{Host, NetNs, Output, until};
 
 /// Debian's, whatever else of that name is installed.
 pub(super) const DOCKER: &str = "/usr/bin/docker";
@@ -99,21 +99,6 @@ impl Engine {
     }
 }
 
-/// A host with a directory of its own for what runs, and whose name server refuses to talk: who asks it knows at once.
-fn new_host() -> Host {
-    let host = Host::new();
-    let resolv_conf = text(&host.scratch().join("resolv.conf"));
-    fs::write(
-        &resolv_conf,
-        format!("nameserver {OUTSIDE_V4}\noptions timeout:1 attempts:1\n"),
-    )
-    .unwrap();
-    host.program("mount", &["-t", "tmpfs", "tmpfs", "/run"]).ok();
-    host.program("mount", &["--bind", &resolv_conf, "/etc/resolv.conf"])
-        .ok();
-    host
-}
-
 /// Starts dockerd, all whose files are below the host's own directories.
 fn start_daemon(host: &Host, socket: &str, log: &Path) -> Daemon {
     let scratch = host.scratch();
@@ -154,21 +139,4 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Makes a root file system of busybox alone in `place`.
-fn make_image(place: &Path) -> PathBuf {
-    let folder = place.join("image");
-    for name in ["bin", "dev", "etc", "proc", "run", "sys", "tmp"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    fs::copy("/usr/bin/busybox", folder.join("bin/busybox")).unwrap();
-    for name in ["nc", "sh", "sleep"] {
-        symlink("busybox", folder.join("bin").join(name)).unwrap();
-    }
-    folder
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
 }

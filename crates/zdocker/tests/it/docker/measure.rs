@@ -1,18 +1,12 @@
 //! What is found out about an engine's host after each stage.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use super::engine::Engine;
-use super::flat;
 use super::scenario::{NAMES, NETWORKS, PUBLISHED, Stage};
-use crate::harness::{HOST_V4, HOST_V6, NetNs, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, ip, try_reach};
-
-/// What was found, by what was looked at; the same keys for both engines.
-pub(super) type Findings = BTreeMap<String, String>;
+use crate::compare::{Findings, SILENCE, Source, Target, add_targets, addresses, flat, reach};
+use crate::harness::{HOST_V4, HOST_V6, NetNs, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, ip};
 
 /// The port that is published.
 const PORT: u16 = 7000;
@@ -20,14 +14,6 @@ const PORT: u16 = 7000;
 const HIDDEN: u16 = 7002;
 /// The port that the host itself serves at.
 const HOST_PORT: u16 = 7100;
-/// How long an answer is waited for at first; who gets none asks again, as the machine may be busy.
-const IMPATIENCE: Duration = Duration::from_millis(500);
-/// More than the second that TCP waits before it sends a lost SYN again.
-const PATIENCE: Duration = Duration::from_millis(1300);
-/// Questions at a time.
-const AT_ONCE: usize = 200;
-/// What stands for no answer.
-const SILENCE: &str = "-";
 /// What stands for a line that is there.
 const YES: &str = "yes";
 
@@ -98,14 +84,6 @@ struct Running<'e> {
     _servers: Vec<Server>,
 }
 
-/// Something that may answer.
-struct Target {
-    /// Of what it is called in a table: the same for both engines.
-    name: String,
-    proto: Proto,
-    address: SocketAddr,
-}
-
 impl<'e> Running<'e> {
     fn new(engine: &'e Engine, stage: &Stage) -> Self {
         let containers = stage.containers.iter().map(|name| (*name, engine.network_of(name)));
@@ -131,48 +109,22 @@ impl<'e> Running<'e> {
     /// Who gets an answer where, and who the server believes them to be.
     fn reach(&self, stage: &str, findings: &mut Findings) {
         let host = &self.engine.host;
-        let mut sources: Vec<(&str, &NetNs)> = self.containers.iter().map(|(name, net)| (*name, net)).collect();
-        sources.extend([("the host", &host.net), ("outside", &host.outside)]);
-        let (mut questions, targets) = (Vec::new(), self.targets());
-        for (name, net) in &sources {
-            for target in &targets {
-                let on_host = ["the host", "hosted"].contains(name);
-                if on_host || !target.address.ip().is_loopback() {
-                    questions.push((*name, *net, target));
-                }
-            }
-        }
-        let (questions, answers) = (Mutex::new(questions), Mutex::new(findings));
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(|| {
-                    loop {
-                        let next = questions.lock().unwrap().pop();
-                        let Some((name, net, target)) = next else { return };
-                        let ask = |patience| try_reach(net, target.proto, target.address, patience);
-                        let answer = ask(IMPATIENCE).or_else(|_| ask(PATIENCE));
-                        let answer = answer.map_or(SILENCE.to_owned(), |a| format!("{} saw {}", a.server, a.source));
-                        let key = format!("{stage}: {name} -> {}", target.name);
-                        answers.lock().unwrap().insert(key, answer);
-                    }
-                });
-            }
-        });
+        let mut sources: Vec<Source<'_>> = self
+            .containers
+            .iter()
+            .map(|(name, net)| Source {
+                name,
+                net,
+                on_host: *name == "hosted",
+            })
+            .collect();
+        sources.extend([Source::host(&host.net), Source::outside(&host.outside)]);
+        reach(stage, &sources, &self.targets(), findings);
     }
 
     fn targets(&self) -> Vec<Target> {
-        let mut targets = Vec::new();
-        let mut add = |name: String, address: IpAddr, port: u16, protos: &[Proto]| {
-            for proto in protos {
-                let kind = if *proto == Proto::Tcp { "" } else { "/udp" };
-                let (name, address) = (format!("{name} port {port}{kind}"), (address, port).into());
-                targets.push(Target {
-                    name,
-                    proto: *proto,
-                    address,
-                });
-            }
-        };
+        let mut targets: Vec<Target> = Vec::new();
+        let mut add = |name, address, port, protos: &[Proto]| add_targets(&mut targets, name, address, port, protos);
         let both = [Proto::Tcp, Proto::Udp];
         for (name, net) in &self.containers {
             for (_, address) in addresses(net) {
@@ -229,17 +181,4 @@ impl<'e> Running<'e> {
             }
         });
     }
-}
-
-/// The addresses that a container's interfaces have, but for what every interface has.
-fn addresses(net: &NetNs) -> Vec<(String, IpAddr)> {
-    let mut found = Vec::new();
-    for link in net.ip_json(&["addr", "show", "scope", "global"]) {
-        for address in link["addr_info"].as_array().into_iter().flatten() {
-            if let Some(local) = address["local"].as_str() {
-                found.push((link["ifname"].as_str().unwrap().to_owned(), ip(local)));
-            }
-        }
-    }
-    found
 }

@@ -2,20 +2,17 @@
 
 mod differences;
 mod engine;
-mod flat;
 mod measure;
 mod options_page;
 mod scenario;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 
-use differences::{ABSENT, Difference};
 use engine::Engine;
-use measure::Findings;
 use scenario::STAGES;
 
+use crate::compare::{Findings, compare};
 use crate::harness::skipped;
 
 #[test]
@@ -32,7 +29,7 @@ fn docker_and_zdocker_agree() {
         let zdocker = play(&Engine::zdocker());
         (docker.join().unwrap(), zdocker)
     });
-    compare(&docker, &zdocker);
+    compare(["docker", "zdocker"], [&docker, &zdocker], differences::all());
 }
 
 /// Does the scenario, and returns what was found after its stages.
@@ -53,36 +50,4 @@ fn play(engine: &Engine) -> Findings {
         findings.extend(measure::measure(engine, stage));
     }
     findings
-}
-
-/// Checks that they agree but for the listed differences, and that all of these are there.
-#[expect(clippy::print_stdout, reason = "shown with --nocapture, and when the test fails")]
-fn compare(docker: &Findings, zdocker: &Findings) {
-    let listed: Vec<&Difference> = differences::all().collect();
-    let mut seen = vec![0; listed.len()];
-    let mut unlisted = Vec::new();
-    let keys: BTreeSet<&String> = docker.keys().chain(zdocker.keys()).collect();
-    for key in &keys {
-        let value = |findings: &Findings| findings.get(*key).map_or(ABSENT.to_owned(), Clone::clone);
-        let (docker, zdocker) = (value(docker), value(zdocker));
-        if docker == zdocker {
-            continue;
-        }
-        match listed.iter().position(|one| one.covers(key, &docker, &zdocker)) {
-            Some(position) => seen[position] += 1,
-            None => unlisted.push(format!("{key}\n    docker:  {docker}\n    zdocker: {zdocker}")),
-        }
-    }
-    let of = |(listed, count): (&&Difference, &usize)| format!("{count:5} {listed}");
-    println!("{} findings; they differ in:", keys.len());
-    println!("{}", listed.iter().zip(&seen).map(of).collect::<Vec<_>>().join("\n"));
-    let gone = listed.iter().zip(&seen).filter(|(_, count)| **count == 0);
-    let gone: Vec<String> = gone.map(|(listed, _)| listed.to_string()).collect();
-    assert!(
-        unlisted.is_empty(),
-        "{} differences that are not listed:\n{}",
-        unlisted.len(),
-        unlisted.join("\n")
-    );
-    assert!(gone.is_empty(), "listed, but they agree now:\n{}", gone.join("\n"));
 }

@@ -12,6 +12,10 @@ pub(crate) enum Feature {
     Ipvlan,
     /// VLANs (IEEE 802.1Q).
     Vlan,
+    /// Bridges that tell VLANs apart.
+    BridgeVlans,
+    /// Routing tables that interfaces are put in.
+    Vrf,
 }
 
 impl Feature {
@@ -21,6 +25,8 @@ impl Feature {
             Feature::Dummy => "type dummy",
             Feature::Ipvlan => "link parent type ipvlan",
             Feature::Vlan => "link parent type vlan id 7",
+            Feature::BridgeVlans => "type bridge vlan_filtering 1",
+            Feature::Vrf => "type vrf table 77",
         };
         let parent = "link add parent type veth peer name other";
         NetNs::new().try_ip(&format!("{parent}\nlink add child {child}"))

@@ -14,14 +14,21 @@ pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 /// The words of `strace OPTIONS` that runs `zdocker ARGS` and sends it a signal before its `number`th system call of those in
 /// `calls`.
 pub(crate) fn signalled_at(options: &[&str], calls: &str, signal: &str, number: usize, args: &str) -> Vec<String> {
-    let inject = format!("inject={calls}:signal={signal}:when={number}");
-    let trace = format!("trace={calls}");
-    let quiet = ["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let words = options.iter().copied().chain(quiet);
+    let mut words = injecting(options, calls, signal, number);
     let command = [env!("CARGO_BIN_EXE_zdocker")]
         .into_iter()
         .chain(args.split_whitespace());
-    words.chain(command).map(str::to_owned).collect()
+    words.extend(command.map(str::to_owned));
+    words
+}
+
+/// The words of `strace OPTIONS` that send the command after them a signal before its `number`th system call of those in
+/// `calls`.
+pub(crate) fn injecting(options: &[&str], calls: &str, signal: &str, number: usize) -> Vec<String> {
+    let inject = format!("inject={calls}:signal={signal}:when={number}");
+    let trace = format!("trace={calls}");
+    let quiet = ["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    options.iter().copied().chain(quiet).map(str::to_owned).collect()
 }
 
 /// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::measure::Findings;
+use super::Findings;
 
 /// Adds every value of `value` by its path.
-pub(super) fn add(findings: &mut Findings, path: &str, value: &Value) {
+pub(crate) fn add(findings: &mut Findings, path: &str, value: &Value) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, value) in fields {

@@ -1,0 +1,376 @@
+//! Bridge networks: what is made, what is answered, and that nothing of it is left.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Feature, HOST_V4, Host, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
+};
+
+use super::{Caller, Sandbox, as_map, error, input, network, with};
+
+/// The routes of a container's main table, without what the kernel made itself.
+fn routes(sandbox: &Sandbox, family: &str) -> Vec<String> {
+    let mut lines = sandbox.ip(&format!("{family} route show"));
+    lines.retain(|line| !line.contains("proto kernel") && !line.starts_with("fe80"));
+    lines
+        .iter()
+        .map(|line| line.replace(" pref medium", "").trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_container_is_plugged_in_and_out() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    for form in [input(2, &[&network(1)]), as_map(input(2, &[&network(1)]))] {
+        let answer = caller.setup(&c, &form);
+        let link = &c.net.ip_json(&["link", "show", "eth0"])[0];
+        let subnets = json!([
+            {"gateway": "10.89.1.1", "ipnet": "10.89.1.2/24"},
+            {"gateway": "fd00:89:1::1", "ipnet": "fd00:89:1::2/64"},
+        ]);
+        let expected = json!({"n1": {
+            "dns_search_domains": [],
+            "dns_server_ips": [],
+            "interfaces": {"eth0": {"mac_address": link["address"], "subnets": subnets}},
+        }});
+        assert_eq!(answer, expected);
+        assert_eq!(routes(&c, "-4"), ["default via 10.89.1.1 dev eth0 metric 100"]);
+        assert_eq!(routes(&c, "-6"), ["default via fd00:89:1::1 dev eth0 metric 100"]);
+        assert_eq!(c.net.ip_json(&["link", "show", "lo"])[0]["flags"][1], "UP");
+        // Out by the host's address; reached by the host, and by whoever has a route.
+        let _outside = Server::start(&host.outside, "outside", 7000);
+        assert_eq!(reaches(&c.net, Proto::Tcp, (ip(OUTSIDE_V4), 7000)).source, ip(HOST_V4));
+        {
+            let _own = Server::start(&c.net, "c", 7000);
+            assert_eq!(
+                reaches(&host.net, Proto::Udp, (ip("10.89.1.2"), 7000)).source,
+                ip("10.89.1.1")
+            );
+            host.outside.ip("route add 10.89.1.0/24 via 203.0.113.1");
+            assert_eq!(
+                reaches(&host.outside, Proto::Tcp, (ip("10.89.1.2"), 7000)).source,
+                ip(OUTSIDE_V4)
+            );
+            host.outside.ip("route del 10.89.1.0/24");
+        }
+        caller.teardown(&c, &form);
+        c.is_empty_soon();
+        before.assert_same(&host);
+    }
+}
+
+#[test]
+fn options_of_a_bridge_and_of_an_endpoint() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    let routes_wanted = json!([
+        {"destination": "10.1.0.0/16", "gateway": "10.89.1.7", "metric": 7},
+        {"destination": "10.2.0.0/16", "gateway": "10.89.1.7"},
+        {"destination": "10.3.0.0/16", "route_type": "blackhole"},
+        {"destination": "10.4.0.0/16", "route_type": "unreachable", "metric": 9},
+        {"destination": "fd00:5::/32", "route_type": "prohibit"},
+    ]);
+    let n = with(
+        network(1),
+        json!({"options": {"mtu": "1300", "metric": "200"}, "routes": routes_wanted}),
+    );
+    let mut wanted = input(2, &[&n]);
+    wanted["networks"][0]["static_mac"] = json!("aa-bb-cc-dd-ee-f0");
+    wanted["networks"][0]["interface_name"] = json!("net7");
+    wanted["networks"][0]["static_ips"] = json!(["10.89.1.9", "10.89.1.10", "fd00:89:1::9"]);
+    let answer = caller.setup(&c, &wanted);
+    let own = &answer["n1"]["interfaces"]["net7"];
+    assert_eq!(own["mac_address"], "aa:bb:cc:dd:ee:f0");
+    assert_eq!(own["subnets"].as_array().unwrap().len(), 3);
+    let shown = &c.net.ip_json(&["addr", "show", "net7"])[0];
+    assert_eq!(
+        (&shown["address"], &shown["mtu"]),
+        (&json!("aa:bb:cc:dd:ee:f0"), &json!(1300))
+    );
+    let addresses = c.ip("-4 -o addr show net7");
+    assert_eq!(addresses.len(), 2, "{addresses:?}");
+    assert_eq!(host.net.ip_json(&["link", "show", "podman1"])[0]["mtu"], 1300);
+    let mut v4 = routes(&c, "-4");
+    v4.sort();
+    let expected = [
+        "10.1.0.0/16 via 10.89.1.7 dev net7 metric 7",
+        "10.2.0.0/16 via 10.89.1.7 dev net7 metric 100",
+        "blackhole 10.3.0.0/16 metric 100",
+        "default via 10.89.1.1 dev net7 metric 200",
+        "unreachable 10.4.0.0/16 metric 9",
+    ];
+    assert_eq!(v4, expected);
+    assert!(
+        routes(&c, "-6")
+            .iter()
+            .any(|line| line.starts_with("prohibit fd00:5::/32"))
+    );
+    caller.teardown(&c, &wanted);
+    c.is_empty_soon();
+    // Routes that lead nowhere have no interface to go with.
+    assert_eq!(routes(&c, "-4"), [""; 0]);
+    assert_eq!(routes(&c, "-6"), [""; 0]);
+    before.assert_same(&host);
+}
+
+#[test]
+fn networks_without_a_way_out() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let (c, d) = (Sandbox::new(&host, "c"), Sandbox::new(&host, "d"));
+    let before = Snapshot::take(&host);
+    let _outside = Server::start(&host.outside, "outside", 7000);
+    let _d = Server::start(&d.net, "d", 7000);
+    let none = with(network(1), json!({"options": {"no_default_route": "true"}}));
+    let internal = with(network(2), json!({"internal": true}));
+    for n in [none, internal] {
+        caller.setup(&c, &input(2, &[&n]));
+        caller.setup(&d, &input(3, &[&n]));
+        assert_eq!(routes(&c, "-4"), [""; 0]);
+        assert_eq!(routes(&c, "-6"), [""; 0]);
+        does_not_reach(&c.net, Proto::Tcp, (ip(OUTSIDE_V4), 7000));
+        let subnet = n["subnets"][0]["subnet"].as_str().unwrap().replace("0/24", "3");
+        assert_eq!(reaches(&c.net, Proto::Tcp, (ip(&subnet), 7000)).server, "d");
+        assert_eq!(reaches(&host.net, Proto::Tcp, (ip(&subnet), 7000)).server, "d");
+        caller.teardown(&c, &input(2, &[&n]));
+        caller.teardown(&d, &input(3, &[&n]));
+        before.assert_same(&host);
+    }
+}
+
+#[test]
+fn a_network_without_addresses() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let (c, d) = (Sandbox::new(&host, "c"), Sandbox::new(&host, "d"));
+    let before = Snapshot::take(&host);
+    let n = with(network(1), json!({"subnets": null, "ipam_options": {"driver": "none"}}));
+    let answer = caller.setup(&c, &input(2, &[&n]));
+    assert_eq!(answer["n1"]["interfaces"]["eth0"]["subnets"], json!([]));
+    caller.setup(&d, &input(3, &[&n]));
+    // Who has no addresses of ours gives himself some.
+    c.net.ip("addr add 192.0.2.1/24 dev eth0");
+    d.net.ip("addr add 192.0.2.2/24 dev eth0");
+    let _d = Server::start(&d.net, "d", 7000);
+    assert_eq!(reaches(&c.net, Proto::Tcp, (ip("192.0.2.2"), 7000)).server, "d");
+    caller.teardown(&c, &input(2, &[&n]));
+    caller.teardown(&d, &input(3, &[&n]));
+    before.assert_same(&host);
+}
+
+#[test]
+fn an_unmanaged_bridge_is_somebody_elses() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let n = with(
+        network(1),
+        json!({"options": {"mode": "unmanaged"}, "network_interface": "br7"}),
+    );
+    let wanted = with(
+        input(2, &[&n]),
+        json!({"port_mappings": [super::mapping("", 8080, 7000, "tcp", 1)]}),
+    );
+    let refused = caller.refused(&c, &wanted);
+    assert!(refused.contains("br7") && refused.contains("bridge"), "{refused}");
+    host.net
+        .ip("link add br7 address 02:00:00:00:00:07 type bridge\nlink set br7 addrgenmode none\nlink set br7 up\naddr add 10.89.1.1/24 dev br7");
+    let before = Snapshot::take(&host);
+    caller.setup(&c, &wanted);
+    let _c = Server::start(&c.net, "c", 7000);
+    assert_eq!(reaches(&host.net, Proto::Tcp, (ip("10.89.1.2"), 7000)).server, "c");
+    // Nothing is published on it.
+    does_not_reach(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080));
+    caller.teardown(&c, &wanted);
+    before.assert_same(&host);
+}
+
+#[test]
+fn a_bridge_that_is_there_is_used_and_stays_while_it_has_other_ports() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    host.net.ip(
+        "link add podman1 type bridge\nlink set podman1 mtu 1280\nlink set podman1 up\n\
+         link add other type veth peer name other2\nlink set other master podman1",
+    );
+    caller.setup(&c, &input(2, &[&network(1)]));
+    assert_eq!(c.net.ip_json(&["link", "show", "eth0"])[0]["mtu"], 1280);
+    let _c = Server::start(&c.net, "c", 7000);
+    assert_eq!(reaches(&host.net, Proto::Tcp, (ip("10.89.1.2"), 7000)).server, "c");
+    caller.teardown(&c, &input(2, &[&network(1)]));
+    until("the container's port is gone", || {
+        host.net.ip_json(&["link", "show", "master", "podman1"]).len() == 1
+    });
+}
+
+#[test]
+fn the_mtu_is_that_of_the_way_out() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let (c, d) = (Sandbox::new(&host, "c"), Sandbox::new(&host, "d"));
+    host.net.ip("link set eth0 mtu 1400");
+    caller.setup(&c, &input(2, &[&network(1)]));
+    host.net.ip("link set eth0 mtu 1500");
+    caller.setup(&d, &input(3, &[&network(1)]));
+    for sandbox in [&c, &d] {
+        assert_eq!(sandbox.net.ip_json(&["link", "show", "eth0"])[0]["mtu"], 1400);
+    }
+}
+
+#[test]
+fn outbound_addresses() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    host.net.ip("addr add 203.0.113.77/24 dev eth0");
+    let _outside = Server::start(&host.outside, "outside", 7000);
+    let n = with(network(1), json!({"options": {"outbound_addr4": "203.0.113.77"}}));
+    caller.setup(&c, &input(2, &[&n]));
+    assert_eq!(
+        reaches(&c.net, Proto::Tcp, (ip(OUTSIDE_V4), 7000)).source,
+        ip("203.0.113.77")
+    );
+    caller.teardown(&c, &input(2, &[&n]));
+    host.net.ip("addr del 203.0.113.77/24 dev eth0");
+    before.assert_same(&host);
+}
+
+#[test]
+fn name_servers_in_the_answer() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let named = with(network(1), json!({"dns_enabled": true}));
+    let wanted = with(input(2, &[&named, &network(2)]), json!({"dns_servers": ["192.0.2.53"]}));
+    let answer = caller.setup(&c, &wanted);
+    let dns = |name: &str| {
+        (
+            answer[name]["dns_server_ips"].clone(),
+            answer[name]["dns_search_domains"].clone(),
+        )
+    };
+    assert_eq!(dns("n1"), (json!(["10.89.1.1", "fd00:89:1::1"]), json!(["dns.podman"])));
+    assert_eq!(dns("n2"), (json!(["192.0.2.53"]), json!([])));
+}
+
+#[test]
+fn without_a_firewall() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    let wanted = with(
+        input(2, &[&network(1)]),
+        json!({"port_mappings": [super::mapping("", 8080, 7000, "tcp", 1)]}),
+    );
+    caller
+        .call(&["--firewall-driver", "none", "setup", &c.path], &wanted)
+        .ok();
+    let _c = Server::start(&c.net, "c", 7000);
+    assert_eq!(reaches(&host.net, Proto::Tcp, (ip("10.89.1.2"), 7000)).server, "c");
+    does_not_reach(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080));
+    // What leaves bears the container's own address.
+    host.outside.ip("route add 10.89.1.0/24 via 203.0.113.1");
+    let _outside = Server::start(&host.outside, "outside", 7001);
+    assert_eq!(
+        reaches(&c.net, Proto::Tcp, (ip(OUTSIDE_V4), 7001)).source,
+        ip("10.89.1.2")
+    );
+    caller
+        .call(&["--firewall-driver", "none", "teardown", &c.path], &wanted)
+        .ok();
+    before.assert_same(&host);
+    let wrong = caller.call(&["--firewall-driver", "banana", "setup", &c.path], &wanted);
+    assert!(error(wrong).contains("banana"));
+}
+
+#[test]
+fn what_it_says_of_itself() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let version = caller.call(&["version"], &Value::Null).ok().json();
+    assert!(version["version"].as_str().unwrap().starts_with("2."), "{version}");
+    caller.call(&["--version"], &Value::Null).ok().prints(&["netavark 2."]);
+    caller
+        .call(&["--help"], &Value::Null)
+        .ok()
+        .prints(&["setup", "--config"]);
+    caller.call(&[], &Value::Null).exits(2).says(&["a command is missing"]);
+    caller.call(&["dance"], &Value::Null).exits(2).says(&["dance"]);
+}
+
+#[test]
+fn vlans_of_one_bridge_do_not_reach_each_other() {
+    if !needs(&[Feature::BridgeVlans]) {
+        return;
+    }
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let [a, b, c] = ["a", "b", "c"].map(|name| Sandbox::new(&host, name));
+    let before = Snapshot::take(&host);
+    let seven = with(network(1), json!({"options": {"vlan": "7"}}));
+    // The same addresses on the same bridge, in another VLAN.
+    let eight = with(network(1), json!({"name": "n8", "id": "8", "options": {"vlan": "8"}}));
+    let (first, second, third) = (input(2, &[&seven]), input(3, &[&seven]), input(4, &[&eight]));
+    caller.setup(&a, &first);
+    caller.setup(&b, &second);
+    caller.setup(&c, &third);
+    let (_a, _c) = (Server::start(&a.net, "a", 7000), Server::start(&c.net, "c", 7000));
+    assert_eq!(reaches(&b.net, Proto::Tcp, (ip("10.89.1.2"), 7000)).server, "a");
+    does_not_reach(&b.net, Proto::Tcp, (ip("10.89.1.4"), 7000));
+    does_not_reach(&c.net, Proto::Tcp, (ip("10.89.1.2"), 7000));
+    for (sandbox, wanted) in [(&a, &first), (&b, &second), (&c, &third)] {
+        caller.teardown(sandbox, wanted);
+    }
+    before.assert_same(&host);
+}
+
+#[test]
+fn a_bridge_in_a_vrf() {
+    if !needs(&[Feature::Vrf]) {
+        return;
+    }
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    host.net.ip("link add red type vrf table 77\nlink set red up");
+    let before = Snapshot::take(&host);
+    let wanted = input(2, &[&with(network(1), json!({"options": {"vrf": "red"}}))]);
+    caller.setup(&c, &wanted);
+    assert_eq!(host.net.ip_json(&["link", "show", "podman1"])[0]["master"], "red");
+    caller.teardown(&c, &wanted);
+    // Where this can be tested, the kernel is emulated and takes its time.
+    until("the bridge is gone", || {
+        host.net.ip_json(&["link", "show", "master", "red"]).is_empty()
+    });
+    before.assert_same(&host);
+}
+
+#[test]
+fn without_privileges() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let wanted = with(
+        input(2, &[&network(1)]),
+        json!({"port_mappings": [super::mapping("", 8080, 7000, "tcp", 1)]}),
+    );
+    let script = "set -e; mount -t tmpfs none \"$1\"; cd \"$1\"; cat > input; touch c; unshare --net=c true
+        \"$0\" --rootless true --config \"$1\" setup \"$1/c\" < input
+        nsenter --net=c ip -4 -o addr show eth0; nft list map inet $(nft list tables inet | cut -d' ' -f3) pub4any
+        \"$0\" --rootless true --config \"$1\" teardown \"$1/c\" < input
+        while ip link show podman1 > gone 2>&1; do sleep 0.1; done; echo the bridge is gone";
+    let own = host.scratch().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let namespaces = ["--user", "--map-root-user", "--net", "--mount", "sh", "-c", script];
+    let arguments = [caller.program.to_str().unwrap(), own.to_str().unwrap()];
+    let command = host.command("unshare", &[&namespaces[..], &arguments].concat());
+    let output = host.finish(command, &wanted.to_string()).ok();
+    output.prints(&["10.89.1.2/24", "tcp . 8080 : 10.89.1.2 . 7000", "the bridge is gone"]);
+}
