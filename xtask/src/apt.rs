@@ -31,13 +31,34 @@ pub(crate) const TOOLS: &[Package] = &[
 
 /// What the tests use beyond [`TOOLS`].
 pub(crate) const TEST: &[Package] = &[
+    (
+        "aardvark-dns",
+        "Podman's name server, which is started for its containers",
+    ),
     ("conntrack", "shows the flows that the kernel remembers"),
+    (
+        "containerd",
+        "calls zdocker as CNI plug-ins, in namespaces of the test (its service is not started)",
+    ),
+    (
+        "containernetworking-plugins",
+        "the reference plug-ins of CNI, which zdocker is compared with",
+    ),
     (
         "docker.io",
         "does the same scenario as zdocker, in namespaces of the test (its service is not started)",
     ),
+    ("iptables", "netavark publishes ports with it"),
     ("jq", "picks values out of JSON output"),
-    ("runc", "an outside OCI runtime, for `--runtime runc`"),
+    (
+        "netavark",
+        "Podman's own network program, which zdocker is compared with",
+    ),
+    (
+        "podman",
+        "calls zdocker as netavark and as CNI plug-ins, in namespaces of the test",
+    ),
+    ("runc", "an outside OCI runtime, for `--runtime runc` and Podman"),
     ("strace", "counts system calls and makes chosen ones fail"),
 ];
 

@@ -1,5 +1,5 @@
-//! The second part of `cargo xtask test`: whole-program tests on a stock Debian kernel, which has what this machine's may
-//! lack and control groups of version 2 only.
+//! The second part of `cargo xtask test`: tests of bridges and whole-program tests on a stock Debian kernel, which has what
+//! this machine's may lack and control groups of version 2 only.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,6 +13,9 @@ use crate::process;
 const TESTS: &[&str] = &[
     "ipvlan::",
     "vlans::",
+    "netavark::bridge::a_bridge_in_a_vrf",
+    "netavark::bridge::vlans_of_one_bridge",
+    "netavark::child::ipvlan",
     "sctp",
     "macvlan::containers_are_on_the_wire",
     "macvlan::mode_passthru",
@@ -31,8 +34,8 @@ const MEMORY: u32 = 1024;
 /// The status of `vmrun.sh` that says that there can be no virtual machine here.
 const CANNOT_RUN: i32 = 77;
 
-/// Runs [`TESTS`] in the virtual machine; where QEMU is missing, says so and does nothing. It is not installed for this: with
-/// all that it needs it is several hundred megabytes.
+/// Runs the tests of bridges and [`TESTS`] in the virtual machine; where QEMU is missing, says so and does nothing. It is not
+/// installed for this: with all that it needs it is several hundred megabytes.
 ///
 /// # Errors
 /// When a test fails, or the machine breaks.
@@ -48,8 +51,10 @@ pub(crate) fn run_tests() -> Result<()> {
     vm.env("VM_TIMEOUT", LIMIT.to_string())
         .env("VM_MEM", MEMORY.to_string());
     // In the machine, only its own tmpfs can hold what containers write.
-    vm.args(["--", "env", "TMPDIR=/var/tmp"])
-        .arg(whole_program_tests()?)
+    let script = "\"$1\" && shift && exec \"$@\"";
+    vm.args(["--", "env", "TMPDIR=/var/tmp", "sh", "-c", script, "sh"])
+        .arg(program("zdocker-host", "bridges")?)
+        .arg(program("zdocker", "it")?)
         .args(TESTS);
     println!("$ {}", process::shown(&vm));
     let status = vm.status().with_context(|| process::not_started(&vm))?;
@@ -63,10 +68,10 @@ pub(crate) fn run_tests() -> Result<()> {
     }
 }
 
-/// The program that `cargo test` has built of the whole-program tests.
-fn whole_program_tests() -> Result<PathBuf> {
+/// The program that `cargo test` has built of the tests called `test` of a package.
+fn program(package: &str, test: &str) -> Result<PathBuf> {
     let mut build = process::cargo();
-    build.args(["test", "--package", "zdocker", "--test", "it", "--no-run"]);
+    build.args(["test", "--package", package, "--test", test, "--no-run"]);
     build
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
@@ -74,7 +79,7 @@ fn whole_program_tests() -> Result<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "it")
+        .filter(|message| message["target"]["name"] == test)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo did not say where it put the tests of the whole program")
+        .with_context(|| format!("cargo did not say where it put the tests {test} of {package}"))
 }

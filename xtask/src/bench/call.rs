@@ -1,6 +1,8 @@
 //! Running a program and timing it.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,17 @@ pub(super) fn limited(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=1", LIMIT, program]);
     command
+}
+
+/// Makes a folder, or takes out what is in it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn empty_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(fs::create_dir_all(folder)?),
+    }
 }
 
 /// Runs something several times after once that does not count; less often when it takes long altogether.

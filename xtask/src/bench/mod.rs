@@ -5,6 +5,8 @@ mod budgets;
 mod call;
 mod cni;
 mod engine;
+mod faces;
+mod goals;
 mod in_process;
 mod kernel;
 mod netavark;
@@ -38,6 +40,9 @@ pub(crate) struct Arguments {
     /// Only this group of measurements; writes no report
     #[arg(long, value_name = "GROUP")]
     only: Option<Group>,
+    /// With `--only faces`: only the cases whose names have this in them
+    #[arg(long, value_name = "WORDS", requires = "only")]
+    case: Option<String>,
     /// Leave BENCHMARKS.md as it is
     #[arg(long)]
     no_write: bool,
@@ -116,7 +121,10 @@ fn measure(arguments: &Arguments, folder: &Path, binary: &Path, helper: &Path) -
     }
     if results.wants(Group::Attach) {
         in_process::endpoints(&mut results, &helper);
-        plugin::measure(&mut results, &peers::plugins(binary, arguments.netavark.as_deref()));
+        plugin::measure(&mut results, &peers::plugins(arguments.netavark.as_deref()));
+    }
+    if results.wants(Group::Faces) {
+        faces::measure(&mut results, binary, arguments.case.as_deref());
     }
     if results.wants(Group::Scale) {
         scale::endpoints(&mut results, &helper);

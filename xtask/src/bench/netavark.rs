@@ -10,32 +10,24 @@ use serde_json::json;
 use super::call;
 use super::plugin::{Endpoint, Plugin};
 
+/// Where each has a directory for its state.
+const STATE: &str = "/run/netavark-bench";
+
 /// A program that is called as netavark is.
 pub(super) struct Netavark {
     name: String,
     program: PathBuf,
-    /// What comes before the verb.
-    words: Vec<String>,
+    /// The directory that Podman would give it for its state.
+    config: PathBuf,
 }
 
 impl Netavark {
-    /// A netavark.
+    /// A netavark, or what is called by its name.
     pub(super) fn named(name: String, program: &Path) -> Self {
-        let words = ["--config", "/run/netavark-bench"].map(str::to_owned).into();
         Self {
+            config: Path::new(STATE).join(&name),
             name,
             program: program.to_owned(),
-            words,
-        }
-    }
-
-    /// zdocker called as netavark is.
-    pub(super) fn face_of(zdocker: &Path) -> Self {
-        let words = vec!["netavark".to_owned()];
-        Self {
-            name: "zdocker, as netavark".to_owned(),
-            program: zdocker.to_owned(),
-            words,
         }
     }
 
@@ -74,7 +66,7 @@ impl Netavark {
             0..100 => Command::new(&self.program),
             _ => call::limited(&self.program.to_string_lossy()),
         };
-        command.args(&self.words).arg(verb).arg(endpoint.path());
+        command.arg("--config").arg(&self.config).arg(verb).arg(endpoint.path());
         Ok(call::timed(&mut command, &Self::input(endpoint))?.0)
     }
 }
@@ -85,8 +77,7 @@ impl Plugin for Netavark {
     }
 
     fn prepare_host(&self) -> Result<()> {
-        std::fs::create_dir_all("/run/netavark-bench")?;
-        Ok(())
+        call::empty_folder(&self.config)
     }
 
     fn attach(&self, endpoint: &Endpoint) -> Result<Duration> {

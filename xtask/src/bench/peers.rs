@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::cni::Cni;
+use super::faces;
 use super::netavark::Netavark;
 use super::plugin::Plugin;
 use super::results::{Group, Results};
@@ -14,17 +15,14 @@ use crate::process;
 pub(super) const NETAVARK: &str = "/usr/lib/podman/netavark";
 pub(super) const CNI: &str = "/usr/lib/cni";
 
-/// What attaches containers to networks: zdocker called as netavark is, another netavark if one is given, and the rest.
-pub(super) fn plugins(zdocker: &Path, other_netavark: Option<&Path>) -> Vec<Box<dyn Plugin>> {
+/// What attaches containers to networks: netavark, another one if it is given, and the rest.
+pub(super) fn plugins(other_netavark: Option<&Path>) -> Vec<Box<dyn Plugin>> {
     let mut plugins: Vec<Box<dyn Plugin>> = Vec::new();
-    if process::first_line(zdocker, &["netavark", "version"]).is_some_and(|answer| !answer.is_empty()) {
-        plugins.push(Box::new(Netavark::face_of(zdocker)));
-    }
     for program in [Some(Path::new(NETAVARK)), other_netavark].into_iter().flatten() {
         let name = process::first_line(program, &["--version"]).unwrap_or_else(|| program.display().to_string());
         plugins.push(Box::new(Netavark::named(name, program)));
     }
-    plugins.push(Box::new(Cni { folder: CNI.into() }));
+    plugins.push(Box::new(Cni::named(faces::THEIR_CHAIN, CNI.as_ref(), false)));
     plugins.push(Box::new(Script::OneByOne));
     plugins.push(Box::new(Script::Batch));
     plugins

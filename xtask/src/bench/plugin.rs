@@ -21,7 +21,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(number: u32, ports: Vec<(u16, u16)>) -> Self {
+    pub(super) fn new(number: u32, ports: Vec<(u16, u16)>) -> Self {
         Self { number, ports }
     }
 
@@ -219,7 +219,7 @@ fn measure_own(results: &Results, case: &Case, plugin: &dyn Plugin) -> Result<Ve
 }
 
 /// So many ports from this one on; only every second, so that nobody can take them for a range.
-fn ports(first: u16, count: u16) -> Vec<(u16, u16)> {
+pub(super) fn ports(first: u16, count: u16) -> Vec<(u16, u16)> {
     (0..count).map(|index| (first + 2 * index, 1 + index)).collect()
 }
 

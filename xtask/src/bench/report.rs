@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::budgets::{BUDGETS, Budget};
 use super::results::{Group, Outcome, Results, Row};
-use super::{peers, stats};
+use super::{goals, peers, stats};
 use crate::process;
 
 const BUDGETS_HEADING: &str = "| what | budget | measured | | the bare system calls, measured before |";
@@ -38,6 +38,7 @@ pub(super) fn markdown(results: &Results, zdocker: &Path) -> Result<String> {
         } = budget;
         writeln!(text, "| {what} | {limit} | {measured} | {verdict} | {system_calls} |")?;
     }
+    write!(text, "{}", goals::markdown(results))?;
     for group in Group::ALL {
         let rows: Vec<&Row> = results.rows.iter().filter(|row| row.group == group).collect();
         if !rows.is_empty() {

@@ -13,6 +13,8 @@ pub(super) enum Group {
     Kernel,
     /// Attaching and detaching: zdocker within its process, the others a process each
     Attach,
+    /// Called by other engines as their plug-in, whole processes
+    Faces,
     /// The same, and looking, with much that is there
     Scale,
     /// Creating and removing a network
@@ -33,9 +35,10 @@ pub(super) enum Group {
 
 impl Group {
     /// All groups, in the report's order.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Kernel,
         Self::Attach,
+        Self::Faces,
         Self::Scale,
         Self::Network,
         Self::Run,
@@ -51,6 +54,7 @@ impl Group {
         match self {
             Self::Kernel => "The kernel's limit",
             Self::Attach => "Attaching a container to a network and detaching it",
+            Self::Faces => "Called by other engines as their plug-in, whole processes",
             Self::Scale => "With 1,000 endpoints and 10,000 published ports",
             Self::Network => "Creating and removing a network, whole process",
             Self::Run => "A container from start to end, whole process",
