@@ -1,12 +1,11 @@
 //! Commands that are killed at each step, and what the next command makes of it.
 
 use std::fs;
-use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::kill::{KERNEL, RECORDS, has_strace, killed_at_each, signalled_at};
+use crate::harness::kill::{KERNEL, RECORDS, Stopped, has_strace, killed_at_each};
 use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, until};
 
 #[test]
@@ -107,7 +106,7 @@ fn connect_that_waits_for_one_that_is_killed_tidies_up_after_it() {
     let before = Snapshot::take(&host);
     for (address, status) in [("10.2.0.8", 0), ("10.2.0.9", 1)] {
         // Stopped in the container's namespace: its endpoint is recorded by then.
-        let (mut strace, stopped) = stopped_at(&host, "setns", "network connect m a");
+        let first = Stopped::at(&host, ("setns", 1), "network connect m a").unwrap();
         let connect = format!("network connect --ip {address} m a");
         let words: Vec<&str> = connect.split_whitespace().collect();
         let second = host.spawn(&mut host.zdocker_command(&words)).unwrap();
@@ -116,8 +115,7 @@ fn connect_that_waits_for_one_that_is_killed_tidies_up_after_it() {
             let waits = format!(" {} ", second.id());
             locks.lines().any(|line| line.contains("->") && line.contains(&waits))
         });
-        kill(stopped, Signal::SIGKILL).unwrap();
-        strace.wait().unwrap();
+        first.kill();
         let ended = Output::collect(connect, second, "");
         assert_eq!(ended.status, status, "{ended:?}");
         if status == 0 {
@@ -127,21 +125,6 @@ fn connect_that_waits_for_one_that_is_killed_tidies_up_after_it() {
         }
         before.assert_same(&host);
     }
-}
-
-/// Starts `zdocker ARGS` and stops it at its first system call of those in `calls`. Gives its tracer, and itself.
-fn stopped_at(host: &Host, calls: &str, args: &str) -> (Child, Pid) {
-    let words = signalled_at(&["-f"], calls, "STOP", 1, args);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let tracer = host.spawn(&mut host.command("strace", &words)).unwrap();
-    let mut still = 0;
-    until("the command is stopped", || {
-        // Between two system calls it is seen stopped for a moment, too.
-        still = if is_stopped(tracer.id()) { still + 1 } else { 0 };
-        still > 20
-    });
-    let stopped = children(tracer.id()).next().unwrap();
-    (tracer, Pid::from_raw(stopped.parse().unwrap()))
 }
 
 #[test]
@@ -196,54 +179,21 @@ fn run_killed_is_tidied_by_repair() {
 
 /// Stops `zdocker ARGS` at its `number`th system call of those in `calls`, and then kills it together with whatever it
 /// started, and with all else that runs on the host, before anybody can tidy up. `false` if it ended before that call.
-fn all_killed_at(host: &Host, calls: &str, number: usize, args: &str) -> bool {
-    let words = signalled_at(&[], calls, "STOP", number, args);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut strace = host
-        .spawn(
-            host.command("strace", &words)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-        )
-        .unwrap();
-    let mut still = 0;
-    let mut ended = None;
-    until("the command ends or is stopped", || {
-        ended = strace.try_wait().unwrap();
-        // Between two system calls it is seen stopped for a moment, too.
-        still = if is_stopped(strace.id()) { still + 1 } else { 0 };
-        ended.is_some() || still > 5
-    });
+fn all_killed_at(host: &Host, at: (&str, usize), args: &str) -> bool {
+    let stopped = Stopped::at(host, at, args);
+    let was_stopped = stopped.is_some();
     // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is left.
     host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
-    let _ = strace.wait();
+    if let Some(stopped) = stopped {
+        stopped.wait();
+    }
     // What was killed lives until the kernel has closed what it had open.
     until("all but process 1 are dead", || {
         let processes = fs::read_dir(host.proc()).unwrap().flatten();
         let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         numbers.eq([1])
     });
-    ended.is_none()
-}
-
-/// Whether a process that `tracer` started is stopped.
-fn is_stopped(tracer: u32) -> bool {
-    children(tracer).any(|child| {
-        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
-        status
-            .lines()
-            .any(|line| line.starts_with("State:\tT") || line.starts_with("State:\tt"))
-    })
-}
-
-/// The processes that `parent` has started.
-fn children(parent: u32) -> impl Iterator<Item = String> {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    children
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect::<Vec<_>>()
-        .into_iter()
+    was_stopped
 }
 
 /// Kills everything at each step of a command: the next command of the same kind finds its name, address and port free.
@@ -251,7 +201,7 @@ fn everything_killed_at_each(host: &Host, calls: &str, stride: usize, command: &
     let before = Snapshot::take(host);
     let mut kills = 0;
     for number in (1..500).step_by(stride) {
-        let was_killed = all_killed_at(host, calls, number, command);
+        let was_killed = all_killed_at(host, (calls, number), command);
         if was_killed {
             kills += 1;
         } else {
@@ -299,12 +249,8 @@ fn rm_of_a_running_container_killed_with_its_shim_can_be_repeated() {
     for number in (1..500).step_by(2) {
         host.z("run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- busybox sleep infinity")
             .ok();
-        let was_killed = all_killed_at(
-            &host,
-            "sendto,sendmsg,pwrite64,unlink,umount2,rmdir,unlinkat",
-            number,
-            "rm -f c",
-        );
+        let calls = "sendto,sendmsg,pwrite64,unlink,umount2,rmdir,unlinkat";
+        let was_killed = all_killed_at(&host, (calls, number), "rm -f c");
         let repeated = host.z("rm -f c");
         assert!([0, 1].contains(&repeated.status), "{repeated:?}");
         host.z("system check").ok();

@@ -396,7 +396,7 @@ fn killed_at_each(calls: &str, tidy: &str, least_done: usize) {
     let after = set(&["8001/tcp", "9000/tcp", "9001/tcp", "9000/udp"]);
     let (mut undone, mut done) = (0, 0);
     for number in 1..500 {
-        let output = killed_at(host, calls, number, change);
+        let output = killed_at(host, (calls, number), change);
         host.z(tidy).ok();
         let ports = all_agree(host);
         host.z("system check").ok();
@@ -431,7 +431,7 @@ fn a_container_that_ends_after_it_was_killed_leaves_nothing() {
     let mut kills = 0;
     for number in (1..500).step_by(2) {
         host.run("web", "--net front -p 8000:80");
-        let output = killed_at(&host, KERNEL, number, change);
+        let output = killed_at(&host, (KERNEL, number), change);
         host.z("stop -t 0 web").ok();
         host.z("rm web").ok();
         before.assert_same(&host);

@@ -1,17 +1,15 @@
 //! Plug-ins that are killed at each step, and what the next verb makes of it.
 
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime, environment, execution_config};
 use super::shapes::addresses;
 use super::{bridge, dual_bridge, interfaces, list, portmap, ports};
-use crate::harness::kill::{KERNEL, RECORDS, has_strace, injecting};
-use crate::harness::{HOST_V4, Output, Proto, Server, Snapshot, ip, reaches, until, until_some};
+use crate::harness::kill::{KERNEL, RECORDS, Stopped, has_strace, killing};
+use crate::harness::{HOST_V4, Output, Proto, Server, Snapshot, ip, reaches, until};
 
 /// The verbs of one list and one container, and where they are killed.
 struct Victim<'a> {
@@ -43,9 +41,21 @@ impl Victim<'_> {
     }
 
     /// Executes it and kills it before its `number`th call of `calls`.
-    fn killed(&self, verb: &str, plugin: usize, result: Option<&Value>, (calls, number): (&str, usize)) -> Output {
-        let (command, input) = self.traced(verb, plugin, result, &injecting(&["-f"], calls, "KILL", number));
+    fn killed(&self, verb: &str, plugin: usize, result: Option<&Value>, at: (&str, usize)) -> Output {
+        let (command, input) = self.traced(verb, plugin, result, &killing(at));
         self.runtime.host.finish(command, &input)
+    }
+
+    /// Executes the first and stops it at its first call of `calls`.
+    fn stopped(&self, verb: &str, calls: &str) -> Stopped {
+        let host = &self.runtime.host;
+        let stopped = Stopped::of(host, (calls, 1), |options| {
+            let (mut command, input) = self.traced(verb, 0, None, options);
+            let mut strace = host.spawn(command.stdin(Stdio::piped())).unwrap();
+            strace.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            strace
+        });
+        stopped.expect("it makes such a call")
     }
 
     /// Kills the plug-in at every `stride`th call of `calls` until it comes to its end; before each `prepare`, after each
@@ -186,28 +196,6 @@ fn del_killed_can_be_repeated() {
     }
 }
 
-/// A plug-in that stopped before its first call of `calls`.
-fn stopped_at(victim: &Victim, verb: &str, calls: &str) -> (Child, Pid) {
-    let (mut command, input) = victim.traced(verb, 0, None, &injecting(&[], calls, "STOP", 1));
-    command.stdin(Stdio::piped());
-    let mut strace = victim.runtime.host.spawn(&mut command).unwrap();
-    strace.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let stopped = until_some("the plug-in stops", || {
-        let children = format!("/proc/{0}/task/{0}/children", strace.id());
-        let pid: i32 = std::fs::read_to_string(children)
-            .ok()?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
-        // As strace shows it to be stopped by the signal, not for a look (ptrace(2), "PTRACE_LISTEN").
-        (state == 't' || state == 'T').then(|| Pid::from_raw(pid))
-    });
-    (strace, stopped)
-}
-
 #[test]
 fn another_container_is_added_beside_one_that_is_stuck() {
     let runtime = Runtime::ours();
@@ -223,7 +211,7 @@ fn another_container_is_added_beside_one_that_is_stuck() {
         list: list.clone(),
         call: Call::new(&stuck),
     };
-    let (mut strace, stopped) = stopped_at(&victim, "ADD", "setns");
+    let stuck_add = victim.stopped("ADD", "setns");
     let call = Call::new(&next).capabilities(ports(&[(8080, 80)]));
     let result = runtime.add(&list, &call);
     let server = Server::start(&next.net, "next", 80);
@@ -231,8 +219,7 @@ fn another_container_is_added_beside_one_that_is_stuck() {
         reaches(&runtime.host.outside, Proto::Tcp, (ip(HOST_V4), 8080)).server,
         "next"
     );
-    kill(stopped, Signal::SIGKILL).unwrap();
-    strace.wait().unwrap();
+    stuck_add.kill();
     // What the dead one had leased is nobody else's until it is taken away.
     let after = runtime.add(&list, &Call::new(&first).interface("net1"));
     assert!(
@@ -261,11 +248,10 @@ fn who_waits_in_vain_for_one_that_is_stuck_may_try_again() {
     };
     runtime.add(&victim.list, &victim.call);
     // The kernel is told nothing before it is recorded.
-    let (mut strace, stopped) = stopped_at(&victim, "DEL", "sendto,sendmsg");
+    let stuck = victim.stopped("DEL", "sendto,sendmsg");
     let failure = runtime.try_add(&victim.list, &victim.call).unwrap_err();
     assert_eq!(failure.code, 11, "{failure:?}");
-    kill(stopped, Signal::SIGKILL).unwrap();
-    strace.wait().unwrap();
+    stuck.kill();
     runtime.del(&victim.list, &victim.call);
     runtime.gc(&victim.list, &[]).unwrap();
     until("the interface is gone", || interfaces(&sandbox.net).is_empty());

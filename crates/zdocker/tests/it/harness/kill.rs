@@ -1,9 +1,16 @@
 //! Commands that are killed at each step.
 
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::command::Output;
 use super::host::Host;
 use super::snapshot::Snapshot;
-use super::wait::skipped;
+use super::wait::{skipped, until};
 
 /// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
 pub(crate) const KERNEL: &str =
@@ -11,30 +18,83 @@ pub(crate) const KERNEL: &str =
 /// System calls by which a command changes its records.
 pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
-/// The words of `strace OPTIONS` that runs `zdocker ARGS` and sends it a signal before its `number`th system call of those in
-/// `calls`.
-pub(crate) fn signalled_at(options: &[&str], calls: &str, signal: &str, number: usize, args: &str) -> Vec<String> {
-    let mut words = injecting(options, calls, signal, number);
-    let command = [env!("CARGO_BIN_EXE_zdocker")]
-        .into_iter()
-        .chain(args.split_whitespace());
-    words.extend(command.map(str::to_owned));
-    words
-}
-
-/// The words of `strace OPTIONS` that send the command after them a signal before its `number`th system call of those in
-/// `calls`.
-pub(crate) fn injecting(options: &[&str], calls: &str, signal: &str, number: usize) -> Vec<String> {
+/// The words of `strace OPTIONS` that send the command after them a signal at its `number`th system call of those in `calls`,
+/// and write what they see to `log`.
+fn injecting(options: &[&str], (calls, number): (&str, usize), signal: &str, log: &Path) -> Vec<String> {
     let inject = format!("inject={calls}:signal={signal}:when={number}");
     let trace = format!("trace={calls}");
-    let quiet = ["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    options.iter().copied().chain(quiet).map(str::to_owned).collect()
+    let words = ["-qq", "-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject];
+    options.iter().copied().chain(words).map(str::to_owned).collect()
+}
+
+/// The words of `strace OPTIONS` that kill each process of the command after them before its `number`th system call of those
+/// in `calls`.
+pub(crate) fn killing((calls, number): (&str, usize)) -> Vec<String> {
+    injecting(&["-f"], (calls, number), "KILL", Path::new("/dev/null"))
 }
 
 /// Runs `zdocker ARGS` and kills each of its processes before its `number`th system call of those in `calls`.
-pub(crate) fn killed_at(host: &Host, calls: &str, number: usize, args: &str) -> Output {
-    let words = signalled_at(&["-f"], calls, "KILL", number, args);
+pub(crate) fn killed_at(host: &Host, at: (&str, usize), args: &str) -> Output {
+    let words = killing(at).into_iter().chain(zdocker(args)).collect::<Vec<_>>();
     host.program("strace", &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The words of `zdocker ARGS`.
+fn zdocker(args: &str) -> impl Iterator<Item = String> {
+    [env!("CARGO_BIN_EXE_zdocker")]
+        .into_iter()
+        .chain(args.split_whitespace())
+        .map(str::to_owned)
+}
+
+/// A command that stands still after a system call, and the tracer that stopped it.
+pub(crate) struct Stopped {
+    tracer: Child,
+    command: Pid,
+}
+
+impl Stopped {
+    /// Runs `zdocker ARGS` until its `number`th system call of those in `calls`, or its end: then there is none.
+    pub(crate) fn at(host: &Host, at: (&str, usize), args: &str) -> Option<Self> {
+        Self::of(host, at, |options| {
+            let words: Vec<&str> = options.iter().map(String::as_str).collect();
+            let mut strace = host.command("strace", &words);
+            // Whoever the command started may outlive it, and keep what it was given open.
+            strace.args(zdocker(args)).stdout(Stdio::null()).stderr(Stdio::null());
+            host.spawn(&mut strace).unwrap()
+        })
+    }
+
+    /// The same with `strace OPTIONS COMMAND` as `spawn` starts it.
+    pub(crate) fn of(host: &Host, at: (&str, usize), spawn: impl FnOnce(&[String]) -> Child) -> Option<Self> {
+        let log = host.scratch().join("stopped");
+        // Between two system calls it is seen stopped for a moment, too; the tracer knows which stop is the one.
+        let is_stopped = || fs::read_to_string(&log).is_ok_and(|seen| seen.contains("--- stopped by SIGSTOP ---"));
+        let _ = fs::remove_file(&log);
+        let mut tracer = spawn(&injecting(&[], at, "STOP", &log));
+        let mut ended = None;
+        until("the command ends or is stopped", || {
+            ended = tracer.try_wait().unwrap();
+            ended.is_some() || is_stopped()
+        });
+        if ended.is_some() {
+            return None;
+        }
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
+        let command = Pid::from_raw(children.split_whitespace().next()?.parse().unwrap());
+        Some(Self { tracer, command })
+    }
+
+    /// Kills the command where it stands.
+    pub(crate) fn kill(self) {
+        kill(self.command, Signal::SIGKILL).unwrap();
+        self.wait();
+    }
+
+    /// Waits until somebody has killed the command.
+    pub(crate) fn wait(mut self) {
+        self.tracer.wait().unwrap();
+    }
 }
 
 /// Whether commands can be killed at all; if not, the test says so.
@@ -59,7 +119,7 @@ pub(crate) fn killed_at_each(
     let mut kills = 0;
     for number in (1..).step_by(stride) {
         prepare();
-        let output = killed_at(host, calls, number, command);
+        let output = killed_at(host, (calls, number), command);
         tidy();
         before.assert_same(host);
         if output.status == 0 {
