@@ -540,9 +540,9 @@ impl<'a> Execution<'a> {
         Ok(index)
     }
 
-    /// The index of the interface that a route leaves by; of one that leads nothing on it may be gone.
+    /// The index of the interface that a route leaves by; of one that is not bound to it, it may be gone.
     fn way_out(&mut self, place: &Place, link: &InterfaceName, route: &Route) -> Result<u32, StepError> {
-        if route.kind.is_unicast() {
+        if route.is_bound() {
             self.index(place, link)
         } else {
             Ok(0)
@@ -620,9 +620,11 @@ impl<'a> Execution<'a> {
         let index = self.index(&Place::Host, name).map_err(failed)?;
         let ipv6 = self.has_ipv6(mtu);
         if ipv6 {
-            // Netlink has no way to set this.
+            // Netlink has no way to set this. By a procfs of our own it can be set where the system's is read-only: it is only
+            // to be so for what others have.
             let key = format!("net/ipv6/conf/{name}/accept_ra");
-            sysctl::write(&key, "0").map_err(|error| failed(error.into()))?;
+            let written = self.kernel.variables().write(&key, "0");
+            written.map_err(|error| failed(error.into()))?;
         }
         self.request(step, &here, |r| link::configure_bridge(r, index, ipv6))
     }

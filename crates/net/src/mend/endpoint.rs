@@ -224,13 +224,18 @@ fn has_route(inside: &SeenNamespace, interface: &SeenInterface, route: &Route, t
         table: table.unwrap_or(MAIN_TABLE),
         destination: route.destination,
         via: route.via.filter(|_| route.kind.is_unicast()),
-        index: route.kind.is_unicast().then_some(interface.index),
+        index: route.is_bound().then_some(interface.index),
         kind: route.kind,
         mtu: route.mtu,
         advmss: route.advmss,
         metric: metric.unwrap_or(default_metric(route.destination.address())),
     };
-    inside.routes.contains(&wanted)
+    let mut routes = inside.routes.iter();
+    routes.any(|seen| {
+        // The kernel has found an interface for it.
+        let index = seen.index.filter(|_| !route.any_link);
+        wanted == SeenRoute { index, ..seen.clone() }
+    })
 }
 
 /// Whether the kernel shows `has` where `wanted` was written: numbers may be written in several ways.

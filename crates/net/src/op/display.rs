@@ -75,7 +75,9 @@ fn write_route(
         if let Some(via) = route.via {
             write!(f, " via {via}")?;
         }
-        write!(f, " dev {link}")?;
+        if route.is_bound() {
+            write!(f, " dev {link}")?;
+        }
     } else {
         write!(f, "{} {}", route.kind, route.destination)?;
     }

@@ -266,7 +266,7 @@ impl Way {
     /// Whether it stays when the interface goes.
     fn outlives_interface(&self) -> bool {
         match self {
-            Way::Route(_, route, _) => !route.kind.is_unicast(),
+            Way::Route(_, route, _) => !route.is_bound(),
             Way::Rule(..) => true,
         }
     }

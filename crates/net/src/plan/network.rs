@@ -102,9 +102,10 @@ pub fn contend_for_vlan(one: &Network, other: &Network) -> bool {
     }
 }
 
-/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to decide about.
+/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to decide about,
+/// and nothing leaves an internal network.
 pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
-    if network.is_on_foreign_bridge() {
+    if network.is_on_foreign_bridge() || network.internal {
         return Vec::new();
     }
     let set = |key: String, value: &str| Op::SetSysctl {

@@ -188,6 +188,25 @@ fn a_shared_bridge_is_made_or_completed() {
 }
 
 #[test]
+fn the_host_forwards_for_networks_that_lead_out() {
+    let off = Seen {
+        forwarding_v6: Some(false),
+        ..Seen::default()
+    };
+    let mut network = network(Settings::default());
+    let switches = |network: &Network| lines(&create_network(network, &off), "forward");
+    assert_eq!(
+        switches(&network)[..2],
+        [
+            "sysctl -w net/ipv4/ip_forward=1",
+            "sysctl -w net/ipv6/conf/all/forwarding=1"
+        ]
+    );
+    network.internal = true;
+    assert!(!switches(&network).iter().any(|line| line.starts_with("sysctl")));
+}
+
+#[test]
 fn a_foreign_bridge_is_left_alone() {
     let network = with_bridge(|bridge| bridge.ownership = Ownership::Foreign);
     assert_eq!(create_network(&network, &seen_bridge()), []);
@@ -304,6 +323,25 @@ fn the_host_is_the_gateway_of_one_vlan_of_a_bridge() {
     let mut elsewhere = shared(Some(7));
     elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
     assert!(!contend_for_vlan(&elsewhere, &shared(Some(8))));
+}
+
+#[test]
+fn a_route_by_whatever_interface_its_neighbour_is_on() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let mut endpoint = endpoint();
+    endpoint.routes = vec![Route {
+        any_link: true,
+        ..Route::new("10.7.0.0/16".parse().unwrap(), Some("10.6.0.9".parse().unwrap()), None)
+    }];
+    let network = network(Settings::default());
+    let route = |verb: &str| [format!("nsenter --net=/ns ip route {verb} 10.7.0.0/16 via 10.6.0.9")];
+    assert_eq!(
+        lines(&attach(&network, &endpoint, &namespace), "10.7."),
+        route("replace")
+    );
+    // It stays when the interface goes.
+    let detached = detach(&network, &endpoint, Some(&namespace));
+    assert_eq!(lines(&detached, "ip route"), route("delete"));
 }
 
 #[test]
