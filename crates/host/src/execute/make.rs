@@ -14,7 +14,7 @@ use crate::netlink::link::{self, PortSettings, Veth};
 use crate::netlink::message::Requests;
 use crate::netlink::{Socket, Subsystem};
 use crate::netns::Namespace;
-use crate::sysctl::OwnProc;
+use crate::sysctl::{self, OwnProc};
 
 impl Execution<'_> {
     pub(super) fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
