@@ -9,9 +9,9 @@ mod ptp;
 
 pub(crate) use ptp::host_end as ptp_host_end;
 
-pub use foreign::{adopting, complete_bridge, like};
+pub use foreign::{adopting, complete_bridge, drop_gateways, like};
 pub use network::{Missing, contend_for_vlan, create_network, missing, remove_network};
-pub(crate) use network::{create_bridge, forwarding};
+pub(crate) use network::{create_bridge, forwarding, gateways};
 
 use std::net::IpAddr;
 
@@ -146,11 +146,12 @@ pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &Name
 /// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
 /// published of itself.
 pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
-    !endpoint.ports.is_empty() && !network.settings.no_hairpin
+    let needed = network.settings.hairpin || !endpoint.ports.is_empty();
+    needed && !network.settings.no_hairpin
 }
 
 /// How the port of `endpoint` is to be set up.
-pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
+pub fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
     SeenPort {
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.keeps_apart(),

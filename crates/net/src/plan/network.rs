@@ -79,7 +79,7 @@ fn bridge_addresses(network: &Network, bridge: &BridgeDevice) -> Vec<(IpAddr, u8
 }
 
 /// The gateways that the bridge of `network` is. Pools may be several parts of one subnet, with one gateway.
-fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
+pub(crate) fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
     let mut gateways = Vec::new();
     for pool in &network.pools {
         let own = pool.gateway.map(|gateway| (gateway, pool.subnet.prefix()));

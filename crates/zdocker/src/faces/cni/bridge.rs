@@ -29,6 +29,8 @@ pub(super) fn design(request: &Request) -> Result<Design, CniError> {
     network.masquerade = fields.flag("ipMasq")?;
     let settings = &mut network.settings;
     settings.no_neighbours = fields.flag("portIsolation")?;
+    settings.hairpin = fields.flag("hairpinMode")?;
+    settings.force_address = fields.flag("forceAddress")?;
     settings.isolation = Isolation::None;
     settings.gateway_mode_v4 = GatewayMode::NatUnprotected;
     settings.gateway_mode_v6 = GatewayMode::NatUnprotected;
@@ -72,15 +74,8 @@ pub(super) fn mtu(fields: &Fields) -> Result<Option<u32>, CniError> {
 
 /// Keys that change nothing here, as long as they are what they must be, and those that cannot be done.
 fn check_others(fields: &Fields, design: &Design) -> Result<(), CniError> {
-    // A port that publishes sends frames back; addresses are checked by us before they are given; a bridge gets all
-    // addresses of its networks.
-    for key in [
-        "hairpinMode",
-        "promiscMode",
-        "forceAddress",
-        "enabledad",
-        "preserveDefaultVlan",
-    ] {
+    // Addresses are checked by us before they are given; a bridge hears what is for its own addresses.
+    for key in ["promiscMode", "enabledad", "preserveDefaultVlan"] {
         fields.flag(key)?;
     }
     if fields.flag("hairpinMode")? && fields.flag("promiscMode")? {
@@ -133,6 +128,7 @@ mod tests {
         let bridge = design.network.bridge.unwrap();
         assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("cni0", 1500, None));
         assert!(!design.is_gateway && !design.is_default_gateway && !design.network.masquerade);
+        assert!(!design.network.settings.hairpin && !design.network.settings.force_address);
         assert!(matches!(design.ipam, Ipam::None));
     }
 
@@ -140,16 +136,17 @@ mod tests {
     fn what_is_said_counts() {
         let design = read(json!({
             "bridge": "br7", "isDefaultGateway": true, "ipMasq": true, "mtu": 1400, "vlan": 7, "portIsolation": true,
-            "hairpinMode": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
+            "hairpinMode": true, "forceAddress": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
             "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}
         }))
         .unwrap();
         let bridge = design.network.bridge.unwrap();
         assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("br7", 1400, Some(7)));
         assert!(design.is_gateway && design.is_default_gateway && design.network.masquerade);
-        assert!(design.network.settings.no_neighbours);
+        let settings = &design.network.settings;
+        assert!(settings.no_neighbours && settings.hairpin && settings.force_address);
         assert_eq!(design.wish.mac.unwrap().to_string(), "02:00:00:00:00:09");
-        assert_eq!(design.dns.nameservers, ["10.0.0.1"]);
+        assert_eq!(design.dns.unwrap().nameservers, ["10.0.0.1"]);
     }
 
     #[test]

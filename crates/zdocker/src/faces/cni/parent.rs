@@ -15,7 +15,9 @@ use super::request::Request;
 /// # Errors
 /// [`CniError`] when it is wrong, or asks for what there is not.
 pub(super) fn macvlan(request: &Request) -> Result<Design, CniError> {
-    design(request, Driver::Macvlan)
+    let mut design = design(request, Driver::Macvlan)?;
+    design.wish.mac = design.wish.mac.or(request.fields().parsed("mac")?);
+    Ok(design)
 }
 
 /// Reads the configuration of `ipvlan`.

@@ -8,6 +8,7 @@ mod bridge;
 mod chain;
 mod check;
 mod concurrent;
+mod conflists;
 mod containerd;
 mod driver;
 mod errors;
