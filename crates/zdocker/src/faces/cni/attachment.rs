@@ -124,7 +124,7 @@ fn add(request: &Request, mut design: Design) -> Result<CniResult, CniError> {
 fn other_ipam(design: &Design) -> Option<String> {
     match &design.ipam {
         Ipam::Other(name) => Some(name.clone()),
-        Ipam::None | Ipam::HostLocal(_) => None,
+        Ipam::None | Ipam::HostLocal(_) | Ipam::Previous(_) => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `tuning`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime, Sandbox, execution_config};
@@ -10,6 +12,7 @@ both!(
     an_interface_is_set_and_put_back,
     a_new_mac_is_let_through,
     kernel_variables_are_set_and_checked,
+    what_is_set_differs_from_nothing_that_was_made,
     the_users_address_comes_before_the_runtimes,
     what_is_wrong_is_refused,
 );
@@ -106,6 +109,24 @@ fn kernel_variables_are_set_and_checked(runtime: &Runtime) {
     sandbox.net.output("sysctl", &["-w", "net.core.somaxconn=501"], "");
     let failure = runtime.check(&list, &call).unwrap_err();
     assert!(failure.code >= 100, "{failure:?}");
+}
+
+/// The plug-in that made the interface set the same variables before.
+fn what_is_set_differs_from_nothing_that_was_made(runtime: &Runtime) {
+    let variables = [
+        ("net.ipv6.conf.eth0.accept_ra", "2"),
+        ("net.ipv4.conf.eth0.arp_notify", "0"),
+        ("net.ipv6.conf.eth0.disable_ipv6", "1"),
+    ];
+    let list = chain(json!({ "sysctl": variables.into_iter().collect::<BTreeMap<_, _>>() }));
+    let sandbox = runtime.sandbox("a");
+    let call = Call::new(&sandbox);
+    runtime.add(&list, &call);
+    runtime.check(&list, &call).unwrap();
+    for (key, value) in variables {
+        assert_eq!(sandbox.net.output("sysctl", &["-n", key], "").trim(), value, "{key}");
+    }
+    runtime.del(&list, &call);
 }
 
 fn the_users_address_comes_before_the_runtimes(runtime: &Runtime) {
