@@ -15,6 +15,7 @@ mod errors;
 mod firewall;
 mod gc;
 mod host_local;
+mod ipvlan;
 mod killed;
 mod loopback;
 mod net;
@@ -25,6 +26,7 @@ mod runtimes;
 mod shapes;
 mod tuning;
 mod verbs;
+mod vlans;
 
 use serde_json::{Value, json};
 
