@@ -152,6 +152,10 @@ impl<'a> Execution<'a> {
                 let index = self.index(&Place::Host, link).map_err(failed)?;
                 self.request(step, &Lane::Route(Place::Host), |r| vlan::join(r, index, *vlan))
             }
+            Op::JoinTrunk { link, trunk } => {
+                let index = self.index(&Place::Host, link).map_err(failed)?;
+                self.request(step, &Lane::Route(Place::Host), |r| vlan::join_trunk(r, index, trunk))
+            }
             Op::AnswerVlan { bridge, vlan } => {
                 let index = self.index(&Place::Host, bridge).map_err(failed)?;
                 self.request(step, &Lane::Route(Place::Host), |r| vlan::answer(r, index, *vlan))
@@ -715,7 +719,9 @@ fn kind(op: &Op) -> Option<&'static str> {
         Op::CreateIpvlan { .. } => Some("ipvlan"),
         Op::CreateVlan { .. } => Some("vlan"),
         Op::CreateDummy { .. } => Some("dummy"),
-        Op::FilterVlans { .. } | Op::JoinVlan { .. } | Op::AnswerVlan { .. } => Some("bridge (with VLANs)"),
+        Op::FilterVlans { .. } | Op::JoinVlan { .. } | Op::JoinTrunk { .. } | Op::AnswerVlan { .. } => {
+            Some("bridge (with VLANs)")
+        }
         _ => None,
     }
 }

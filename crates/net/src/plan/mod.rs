@@ -98,7 +98,7 @@ fn plug_into_bridge(
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.keeps_apart(),
     }];
-    ops.extend(join_vlan(bridge, endpoint));
+    ops.extend(join_vlans(bridge, endpoint));
     ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
@@ -381,12 +381,18 @@ pub fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint
     }
 }
 
-/// Puts the port of an endpoint, which is in the bridge, in the VLAN of its network.
-pub(crate) fn join_vlan(bridge: &BridgeDevice, endpoint: &Endpoint) -> Option<Op> {
-    bridge.vlan.map(|vlan| Op::JoinVlan {
-        link: endpoint.host_interface.clone(),
+/// Puts the port of an endpoint, which is in the bridge, in the VLANs of its network.
+pub(crate) fn join_vlans(bridge: &BridgeDevice, endpoint: &Endpoint) -> Vec<Op> {
+    let link = &endpoint.host_interface;
+    let vlan = bridge.vlan.map(|vlan| Op::JoinVlan {
+        link: link.clone(),
         vlan,
-    })
+    });
+    let trunk = bridge.trunk.clone().map(|trunk| Op::JoinTrunk {
+        link: link.clone(),
+        trunk,
+    });
+    vlan.into_iter().chain(trunk).collect()
 }
 
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
@@ -402,7 +408,7 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
     astray
         .flat_map(|endpoint| {
             let join = join_bridge(network, bridge, endpoint);
-            [join].into_iter().chain(join_vlan(bridge, endpoint))
+            [join].into_iter().chain(join_vlans(bridge, endpoint))
         })
         .collect()
 }

@@ -43,7 +43,9 @@ pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op>
         mac: *mac,
         mtu: *mtu,
     }];
-    ops.extend(bridge.vlan.map(|_| Op::FilterVlans { bridge: name.clone() }));
+    if bridge.has_vlans() {
+        ops.push(Op::FilterVlans { bridge: name.clone() });
+    }
     ops.extend(bridge.vrf.clone().map(|vrf| Op::JoinVrf {
         link: name.clone(),
         vrf,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings,
+    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings, Trunk,
 };
 use crate::names::{Id, MacAddress};
 use crate::seen::{SeenBridge, SeenLink};
@@ -283,6 +283,28 @@ fn vlans_and_vrfs() {
     let mut seen = seen_bridge();
     seen.links[0].name = "zdv1".parse().unwrap();
     assert_eq!(lines(&rejoin(&network, [&endpoint()], &seen), "bridge vlan"), join);
+    let mut tagged = network.clone();
+    let device = tagged.bridge.as_mut().unwrap();
+    (device.vlan, device.trunk) = (
+        None,
+        Some(Trunk {
+            vlans: vec![(3, 3), (10, 20)],
+            native: false,
+        }),
+    );
+    let join_trunk = [
+        "bridge vlan delete dev zdv1 vid 1-4094",
+        "bridge vlan add dev zdv1 vid 3",
+        "bridge vlan add dev zdv1 vid 10-20",
+    ];
+    assert_eq!(
+        lines(&attach(&tagged, &endpoint(), &namespace), "bridge vlan"),
+        join_trunk
+    );
+    assert_eq!(
+        lines(&create_network(&tagged, &Seen::default()), "vlan_filtering"),
+        [order[0]]
+    );
     // A foreign bridge tells VLANs apart, and has no more of ours.
     let mut foreign = network.clone();
     foreign.bridge.as_mut().unwrap().ownership = Ownership::Foreign;

@@ -15,10 +15,10 @@ mod errors;
 mod firewall;
 mod gc;
 mod host_local;
-mod ipvlan;
 mod killed;
 mod loopback;
 mod net;
+mod parent;
 mod podman;
 mod portmap;
 mod ptp;
@@ -26,7 +26,7 @@ mod runtimes;
 mod shapes;
 mod tuning;
 mod verbs;
-mod vlans;
+mod vlan;
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `ipvlan`, where the kernel has it.
+//! Interfaces on one of the host's: `ipvlan`, where the kernel has it. `macvlan`: [`super::bridge`].
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,10 @@ use super::driver::{Call, Runtime};
 use super::{addresses_of, both, both_ours, default_gateway, interfaces};
 use crate::harness::{Feature, OUTSIDE_V4, Proto, Server, ip, needs, reaches, until};
 
-both!(it_is_on_the_wire_of_its_master, it_follows_the_plug_in_before_it);
+both!(
+    ipvlan_is_on_the_wire_of_its_master,
+    ipvlan_follows_the_plug_in_before_it
+);
 
 fn is_on_the_wire(runtime: &Runtime, config: &Value) {
     let sandbox = runtime.sandbox("a");
@@ -34,7 +37,7 @@ fn is_on_the_wire(runtime: &Runtime, config: &Value) {
     runtime.single("DEL", &after, &call).unwrap();
 }
 
-fn it_is_on_the_wire_of_its_master(runtime: &Runtime) {
+fn ipvlan_is_on_the_wire_of_its_master(runtime: &Runtime) {
     if !needs(&[Feature::Ipvlan]) {
         return;
     }
@@ -47,7 +50,7 @@ fn it_is_on_the_wire_of_its_master(runtime: &Runtime) {
 }
 
 /// As where somebody else gives the host an interface, and addresses for it.
-fn it_follows_the_plug_in_before_it(runtime: &Runtime) {
+fn ipvlan_follows_the_plug_in_before_it(runtime: &Runtime) {
     if !needs(&[Feature::Ipvlan]) {
         return;
     }
