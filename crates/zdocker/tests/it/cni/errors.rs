@@ -209,7 +209,10 @@ fn what_is_right_but_cannot_be_done_has_code_2() {
     let runtime = Runtime::ours();
     let sandbox = runtime.sandbox("a");
     let before = Snapshot::take(&runtime.host);
-    for (key, value) in [("disableContainerInterface", json!(true))] {
+    for (key, value) in [
+        ("disableContainerInterface", json!(true)),
+        ("ipam", json!({ "type": "dhcp" })),
+    ] {
         let mut config = single("1.0.0", bridge());
         config[key] = value;
         let failed = runtime.single("ADD", &config, &Call::new(&sandbox)).unwrap_err();

@@ -10,7 +10,7 @@ mod check;
 mod concurrent;
 mod conflists;
 mod containerd;
-mod driver;
+pub(crate) mod driver;
 mod errors;
 mod firewall;
 mod gc;
