@@ -250,7 +250,7 @@ fn variables(network: &Network, interface: &InterfaceName, addresses: &[Interfac
         variables.push(variable("ipv4", "arp_notify", "1"));
         variables.push(variable("ipv4", "rp_filter", "2"));
     }
-    if managed != Some(false) && std::path::Path::new("/proc/sys/net/ipv6").exists() {
+    if managed != Some(false) && crate::faces::has_ipv6() {
         variables.push(variable("ipv6", "autoconf", "0"));
         // Behind a bridge of ours nobody else gives himself an address.
         if managed == Some(true) && addresses.iter().any(|own| own.address.is_ipv6()) {
