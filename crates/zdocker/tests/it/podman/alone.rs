@@ -3,11 +3,9 @@
 use std::thread;
 
 use super::engine::Podman;
-use super::{is_installed, measure};
+use super::{ZDOCKER, is_installed, measure};
 use crate::harness::{HOST_V4, Proto, Server, ip, reaches};
 
-/// zdocker in netavark's place.
-const ZDOCKER: &str = env!("CARGO_BIN_EXE_zdocker");
 /// Where the containers serve.
 const PORT: u16 = 7000;
 
