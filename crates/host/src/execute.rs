@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use zdocker_net::firewall::Element;
 use zdocker_net::model::Route;
 use zdocker_net::names::{InterfaceName, MacAddress};
 use zdocker_net::op::{NamespacePath, Op, Place};
@@ -354,18 +355,10 @@ impl<'a> Execution<'a> {
             Op::DeleteRule { place, from, table } => {
                 self.request(step, &Lane::Route(place.clone()), |r| rule::delete(r, *from, *table))
             }
-            Op::AddElements(elements) => {
-                let whose = self.kernel.installation().clone();
-                self.request(step, &Lane::Firewall, |r| {
-                    element::push_all(r, &whose, Change::Add, elements)
-                })
-            }
+            Op::AddElements(elements) => self.change_elements(step, Change::Add, elements),
             Op::DeleteElements(elements) => {
                 self.kernel.has_deleted_elements();
-                let whose = self.kernel.installation().clone();
-                self.request(step, &Lane::Firewall, |r| {
-                    element::push_all(r, &whose, Change::Delete, elements)
-                })
+                self.change_elements(step, Change::Delete, elements)
             }
             Op::ForgetUdpFlows { ports } => {
                 self.flush(step)?;
@@ -387,6 +380,28 @@ impl<'a> Execution<'a> {
                 netns::delete(Path::new(&path.0)).map_err(|error| failed(error.into()))
             }
         }
+    }
+
+    /// Adds or deletes elements, in one transaction with the firewall's other requests if they can be sent at once.
+    fn change_elements(&mut self, step: usize, change: Change, elements: &[Element]) -> Result<(), Failure> {
+        let whose = self.kernel.installation().clone();
+        let mut portions = self.kernel.portions(elements).map_err(|error| Failure {
+            step,
+            reason: error.into(),
+        })?;
+        if portions.len() > 1 {
+            self.flush(step)?;
+        }
+        portions.try_for_each(|portion| {
+            self.request(step, &Lane::Firewall, |r| {
+                element::push_all(r, &whose, change, portion);
+            })?;
+            if portion.len() < elements.len() {
+                self.flush(step)
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// Adds a step's requests to those that wait, after sending those that wait for another socket.

@@ -7,6 +7,7 @@ mod isolation;
 mod others;
 mod ports;
 mod refused;
+mod rootless;
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
