@@ -43,6 +43,9 @@ impl std::fmt::Display for Refusal {
         write!(f, "{}", io::Error::from(self.errno))?;
         match &self.explanation {
             Some(text) => write!(f, ": {text}"),
+            None if self.errno == Errno::EPERM => {
+                f.write_str(": this needs root, or a network namespace of the user's own")
+            }
             None => Ok(()),
         }
     }

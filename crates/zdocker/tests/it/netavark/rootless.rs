@@ -82,7 +82,7 @@ fn who_may_not_look_is_told_so() {
         &sandbox.path,
     ];
     let refused = error(host.finish(host.command("setpriv", &words), &publishing(1).to_string()));
-    assert!(refused.contains("not permitted"), "{refused}");
+    assert!(refused.contains("this needs root"), "{refused}");
 }
 
 #[test]

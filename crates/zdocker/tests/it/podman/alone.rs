@@ -11,7 +11,7 @@ const PORT: u16 = 7000;
 
 /// Checks that `name` leads to `address` in a container.
 #[track_caller]
-fn resolves(podman: &Podman, container: &str, name: &str, address: &str) {
+pub(super) fn resolves(podman: &Podman, container: &str, name: &str, address: &str) {
     let script = format!("exec {container} /bin/busybox nslookup -type=a {name}");
     let output = podman.call(&script).ok();
     let line = format!("Address: {address}");

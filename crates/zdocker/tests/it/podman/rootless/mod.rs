@@ -1,5 +1,6 @@
 //! The same with a Podman that an ordinary user runs, in a network namespace of its own behind slirp4netns.
 
+mod alone;
 mod scenario;
 
 use std::path::Path;
@@ -60,9 +61,7 @@ fn play(netavark: &str) -> Findings {
 
 /// What is still in the user's namespace, which we hold, and who still runs for it.
 fn what_is_left_of(engine: &Podman, own: &NetNs) -> Findings {
-    for helper in ["slirp4netns", "rootlessport", "conmon", "netavark"] {
-        until("the user's helpers have ended", || engine.processes(helper).is_empty());
-    }
+    ended(engine);
     let links = own.ip_json(&["link", "show"]).into_iter();
     let links = links.map(|link| format!("left: user's link {}", link["ifname"].as_str().unwrap()));
     let rules = own.output("nft", &["--stateless", "list", "ruleset"], "");
@@ -70,4 +69,12 @@ fn what_is_left_of(engine: &Podman, own: &NetNs) -> Findings {
         .lines()
         .map(|line| format!("left: user's firewall {}", line.trim()));
     links.chain(rules).map(|what| (what, "yes".to_owned())).collect()
+}
+
+/// Waits until nothing runs for the user's containers any more.
+#[track_caller]
+fn ended(engine: &Podman) {
+    for helper in ["slirp4netns", "rootlessport", "conmon", "aardvark-dns", "netavark"] {
+        until(&format!("{helper} has ended"), || engine.processes(helper).is_empty());
+    }
 }
