@@ -137,10 +137,10 @@ fn two_networks_and_back() {
         let endpoints = engine.plug(&request).unwrap();
         assert_eq!(endpoints[1].mac.to_string(), "02:42:0a:02:00:07");
         for target in ["10.1.0.2", "10.2.0.7", "fd00:1::2", "fd00:2::7"] {
-            sh(&format!("ping -c1 -W5 {target}"));
+            sh(&format!("ping -c1 -w10 {target}"));
         }
         for gateway in ["10.1.0.1", "10.2.0.1", "fd00:1::1", "fd00:2::1"] {
-            sh(&format!("ip netns exec box ping -c1 -W5 {gateway}"));
+            sh(&format!("ip netns exec box ping -c1 -w10 {gateway}"));
         }
         assert_as_recorded(&mut engine, &request);
         assert_eq!(engine.plugged().unwrap().len(), 2);
@@ -177,7 +177,7 @@ fn addresses_are_leased_and_given_back() {
             addresses(engine.plug(&second).unwrap()),
             ["10.1.0.3/24", "fd00:1::3/64"]
         );
-        sh("ip netns exec one ping -c1 -W5 10.1.0.3");
+        sh("ip netns exec one ping -c1 -w10 10.1.0.3");
         engine.unplug(&unplug(&first)).unwrap();
         engine.finish().unwrap();
         let asked = ForeignRequest {
@@ -276,12 +276,12 @@ fn a_bridge_that_others_use_stays() {
         let mut engine = engine(records);
         let request = plug("box", &inside, vec![(network(1, "br1"), given(1, "eth0", 2))]);
         engine.plug(&request).unwrap();
-        sh("ip netns exec box ping -c1 -W5 10.1.0.1; ip netns exec box ping -c1 -W5 fd00:1::1");
+        sh("ip netns exec box ping -c1 -w10 10.1.0.1; ip netns exec box ping -c1 -w10 fd00:1::1");
         // Its Ethernet address may change with its ports; an address that it lost comes back.
         sh("ip link set br1 address 02:00:00:00:00:99; ip addr del 10.1.0.1/24 dev br1");
         let second = plug("other", &other, vec![(network(1, "br1"), given(1, "eth0", 3))]);
         engine.plug(&second).unwrap();
-        sh("ip netns exec other ping -c1 -W5 10.1.0.1; ip netns exec other ping -c1 -W5 10.1.0.2");
+        sh("ip netns exec other ping -c1 -w10 10.1.0.1; ip netns exec other ping -c1 -w10 10.1.0.2");
         assert_as_recorded(&mut engine, &request);
         for request in [&request, &second] {
             engine.unplug(&unplug(request)).unwrap();
@@ -320,7 +320,7 @@ fn a_bridge_of_somebody_elses_is_not_changed() {
         let routes = || sh("ip netns exec box ip route show table all; ip netns exec box ip -6 route show table all");
         let before = (state(records), routes());
         engine.plug(&request).unwrap();
-        sh("ip netns exec box ping -c1 -W5 10.1.0.1");
+        sh("ip netns exec box ping -c1 -w10 10.1.0.1");
         assert!(routes().contains("unreachable 10.99.0.0/16"));
         assert_eq!(sh("ip netns exec box sysctl -n net.ipv6.conf.eth0.accept_ra"), "0\n");
         assert_eq!(sh("sysctl -n net.ipv4.ip_forward"), "0\n");
@@ -425,7 +425,7 @@ fn what_was_left_to_be_finished_touches_nobody_elses_ports() {
         engine.plug(&back).unwrap();
         engine.finish().unwrap();
         assert_as_recorded(&mut engine, &back);
-        sh("ping -c1 -W5 10.1.0.2");
+        sh("ping -c1 -w10 10.1.0.2");
     });
 }
 

@@ -1,12 +1,14 @@
 //! Containers: what they are, how they come and go.
 
 mod connect;
+mod disconnect;
 mod ended;
 mod endpoints;
 mod filter;
 mod lifecycle;
 mod names;
 mod neighbours;
+mod network_lock;
 pub mod paths;
 mod publish;
 mod request;

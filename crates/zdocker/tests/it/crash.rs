@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::kill::{KERNEL, RECORDS, Stopped, has_strace, killed_at_each};
+use crate::harness::kill::{KERNEL, RECORDS, Stopped, at_each_call, has_strace, killed_at_each};
 use crate::harness::{HOST_V4, Host, Output, Proto, Server, Snapshot, ip, reaches, until};
 
 #[test]
@@ -197,23 +197,16 @@ fn all_killed_at(host: &Host, at: (&str, usize), args: &str) -> bool {
 }
 
 /// Kills everything at each step of a command: the next command of the same kind finds its name, address and port free.
-fn everything_killed_at_each(host: &Host, calls: &str, stride: usize, command: &str, undo: &str) {
-    let before = Snapshot::take(host);
-    let mut kills = 0;
-    for number in (1..500).step_by(stride) {
-        let was_killed = all_killed_at(host, (calls, number), command);
-        if was_killed {
-            kills += 1;
-        } else {
+fn everything_killed_at_each(host: &Host, calls: (&str, usize), command: &str, undo: &str) {
+    let kills = at_each_call(host, calls, |at| {
+        let was_killed = all_killed_at(host, at, command);
+        if !was_killed {
             host.z(undo);
         }
         host.z(command).ok();
         host.z(undo).ok();
-        before.assert_same(host);
-        if !was_killed {
-            break;
-        }
-    }
+        was_killed
+    });
     assert!(kills >= 3, "{command} was killed {kills} times only");
 }
 
@@ -224,7 +217,7 @@ fn run_killed_with_its_shim_can_be_repeated_at_once() {
         return;
     }
     host.z("network create --subnet 10.1.0.0/24 n").ok();
-    everything_killed_at_each(&host, KERNEL, 2, RUN, "rm -f c");
+    everything_killed_at_each(&host, (KERNEL, 2), RUN, "rm -f c");
 }
 
 #[test]
@@ -234,7 +227,7 @@ fn run_killed_with_its_shim_while_it_records_can_be_repeated_at_once() {
         return;
     }
     host.z("network create --subnet 10.1.0.0/24 n").ok();
-    everything_killed_at_each(&host, RECORDS, 3, RUN, "rm -f c");
+    everything_killed_at_each(&host, (RECORDS, 3), RUN, "rm -f c");
 }
 
 #[test]
@@ -244,22 +237,16 @@ fn rm_of_a_running_container_killed_with_its_shim_can_be_repeated() {
         return;
     }
     host.z("network create --subnet 10.1.0.0/24 n").ok();
-    let before = Snapshot::take(&host);
-    let mut kills = 0;
-    for number in (1..500).step_by(2) {
+    let calls = "sendto,sendmsg,pwrite64,unlink,umount2,rmdir,unlinkat";
+    let kills = at_each_call(&host, (calls, 2), |at| {
         host.z("run -d --name c --net n --ip 10.1.0.9 -p 8080:80 --rootfs / -- busybox sleep infinity")
             .ok();
-        let calls = "sendto,sendmsg,pwrite64,unlink,umount2,rmdir,unlinkat";
-        let was_killed = all_killed_at(&host, (calls, number), "rm -f c");
+        let was_killed = all_killed_at(&host, at, "rm -f c");
         let repeated = host.z("rm -f c");
         assert!([0, 1].contains(&repeated.status), "{repeated:?}");
         host.z("system check").ok();
-        before.assert_same(&host);
-        if !was_killed {
-            break;
-        }
-        kills += 1;
-    }
+        was_killed
+    });
     assert!(kills >= 3, "rm was killed {kills} times only");
 }
 

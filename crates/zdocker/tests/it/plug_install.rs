@@ -5,23 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::cni::driver::NAMES;
 use crate::harness::{Host, Output};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_zdocker");
-
-const PLUGINS: [&str; 11] = [
-    "bandwidth",
-    "bridge",
-    "firewall",
-    "host-local",
-    "ipvlan",
-    "loopback",
-    "macvlan",
-    "portmap",
-    "ptp",
-    "tuning",
-    "zdocker-net",
-];
 
 /// Directories for one test, and a host to run the program on.
 struct Place {
@@ -122,7 +109,7 @@ fn cni_links_come_and_go() {
         .stdout;
     let done = place.cni("install", &[]).ok().stdout;
     assert_eq!(announced, done);
-    for name in PLUGINS {
+    for name in NAMES {
         assert!(leads_here(&place.path("bin").join(name)), "{name}");
         assert!(
             done.lines()
@@ -131,7 +118,7 @@ fn cni_links_come_and_go() {
     }
     let sample: serde_json::Value = serde_json::from_str(&place.read("net.d/99-zdocker.conflist")).unwrap();
     assert_eq!(sample["plugins"][0]["type"], "zdocker-net");
-    assert_eq!(place.tree().len(), before.len() + PLUGINS.len() + 1);
+    assert_eq!(place.tree().len(), before.len() + NAMES.len() + 1);
 
     assert_eq!(place.changes_nothing(|| place.cni("install", &[]).ok()).stdout, "");
     place
@@ -147,7 +134,7 @@ fn cni_links_come_and_go() {
 fn links_answer_as_plug_ins() {
     let place = Place::new();
     place.cni("install", &[]).ok();
-    for name in PLUGINS {
+    for name in NAMES {
         let link = place.path("bin").join(name);
         let mut command = place.host.command(link.to_str().unwrap(), &[]);
         command.env("CNI_COMMAND", "VERSION");
@@ -185,7 +172,7 @@ fn others_plugins_are_moved_aside_by_force_alone() {
         .ok()
         .prints(&["mv ", "bridge.before-zdocker", "portmap.before-zdocker"]);
     assert_eq!(place.read("bin/bridge.before-zdocker"), "the reference's");
-    assert!(PLUGINS.iter().all(|name| leads_here(&place.path("bin").join(name))));
+    assert!(NAMES.iter().all(|name| leads_here(&place.path("bin").join(name))));
     place.changes_nothing(|| place.cni("install", &["--force"]).ok());
 
     // Somebody installs the reference's again: what was moved aside is not lost.

@@ -15,7 +15,7 @@ use crate::harness::{Host, NetNs, Output, Snapshot, skipped};
 const REFERENCE: &str = "/usr/lib/cni";
 
 /// The names that zdocker is called by as a plug-in.
-const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 11] = [
     "bandwidth",
     "bridge",
     "firewall",

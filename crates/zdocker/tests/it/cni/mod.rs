@@ -9,7 +9,7 @@ mod chain;
 mod check;
 mod concurrent;
 mod containerd;
-mod driver;
+pub(crate) mod driver;
 mod errors;
 mod firewall;
 mod gc;

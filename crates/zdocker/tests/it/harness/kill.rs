@@ -106,27 +106,37 @@ pub(crate) fn has_strace(host: &Host) -> bool {
     there
 }
 
-/// Kills `command` at its first (then every so many) call of `calls`, until it comes to its end. Before each, `prepare`
-/// brings about what it works on; after each, `tidy` must bring the host back to what it was.
-pub(crate) fn killed_at_each(
+/// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command came to
+/// its end instead. After each the host must be as it was. How many were killed.
+#[track_caller]
+pub(crate) fn at_each_call(
     host: &Host,
     (calls, stride): (&str, usize),
-    prepare: impl Fn(),
-    command: &str,
-    tidy: impl Fn(),
-) {
+    mut is_killed: impl FnMut((&str, usize)) -> bool,
+) -> usize {
     let before = Snapshot::take(host);
     let mut kills = 0;
     for number in (1..).step_by(stride) {
-        prepare();
-        let output = killed_at(host, (calls, number), command);
-        tidy();
+        assert!(number < 500, "the command never gets to its end");
+        let was_killed = is_killed((calls, number));
         before.assert_same(host);
-        if output.status == 0 {
+        if !was_killed {
             break;
         }
-        assert!(number < 500, "the command never gets to its end: {output:?}");
         kills += 1;
     }
-    assert!(kills >= 2, "{command} was killed {kills} times only");
+    assert!(kills >= 2, "killed at {kills} of {calls} only");
+    kills
+}
+
+/// Kills `command` at each call. Before each, `prepare` brings about what it works on; after each, `tidy` must bring the host
+/// back to what it was.
+#[track_caller]
+pub(crate) fn killed_at_each(host: &Host, calls: (&str, usize), prepare: impl Fn(), command: &str, tidy: impl Fn()) {
+    at_each_call(host, calls, |at| {
+        prepare();
+        let output = killed_at(host, at, command);
+        tidy();
+        output.status != 0
+    });
 }

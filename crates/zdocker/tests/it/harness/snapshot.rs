@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::host::Host;
-use super::wait::within;
+use super::wait::{PATIENCE, within};
 
 /// Every link, address, route, firewall object, mount, control group, process and file of a host, one a line.
 ///
@@ -25,7 +25,7 @@ impl Snapshot {
     /// last user.
     pub(crate) fn take(host: &Host) -> Self {
         let mut seen = Snapshot::look(host);
-        let settled = within(SETTLING, || {
+        let settled = within(PATIENCE, || {
             thread::sleep(Duration::from_millis(30));
             let earlier = mem::replace(&mut seen, Snapshot::look(host));
             earlier == seen && seen.is_at_rest()
@@ -88,16 +88,13 @@ impl Snapshot {
     #[track_caller]
     pub(crate) fn assert_same(&self, host: &Host) {
         let mut diff = String::new();
-        let same = within(SETTLING, || {
+        let same = within(PATIENCE, || {
             diff = self.diff(&Snapshot::look(host));
             diff.is_empty()
         });
         assert!(same, "the host is not as it was:\n{diff}");
     }
 }
-
-/// How long after a command the kernel may still be tidying up.
-const SETTLING: Duration = Duration::from_secs(3);
 
 fn links(host: &Host, lines: &mut BTreeSet<String>) {
     for link in host.net.ip_json(&["-details", "addr", "show"]) {

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::kill::{KERNEL, RECORDS, has_strace};
+use crate::harness::kill::{KERNEL, RECORDS, at_each_call, has_strace, killing};
 use crate::harness::{HOST_V4, Host, Proto, Server, Snapshot, does_not_reach, ip, reaches};
 
 use super::{Caller, Sandbox, input, mapping, network, with};
@@ -134,17 +134,18 @@ fn many_at_once() {
     }
 }
 
-/// Calls netavark with `args` and kills it before its `number`th system call of those in `calls`. Whether it came to its end.
-fn survives(caller: &Caller, calls: &str, number: usize, args: &[&str], input: &Value) -> bool {
-    let (inject, trace) = (
-        format!("inject={calls}:signal=KILL:when={number}"),
-        format!("trace={calls}"),
-    );
-    let config = caller.config.to_str().unwrap();
-    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let program = [caller.program.to_str().unwrap(), "--config", config];
-    let command = caller.host.command("strace", &[&strace[..], &program, args].concat());
-    caller.host.finish(command, &input.to_string()).status == 0
+/// Calls netavark with `args` and kills it at a system call. Whether it was killed.
+fn is_killed(caller: &Caller, at: (&str, usize), args: &[&str], input: &Value) -> bool {
+    let strace = killing(at);
+    let mut words: Vec<&str> = strace.iter().map(String::as_str).collect();
+    words.extend([
+        caller.program.to_str().unwrap(),
+        "--config",
+        caller.config.to_str().unwrap(),
+    ]);
+    words.extend(args);
+    let command = caller.host.command("strace", &words);
+    caller.host.finish(command, &input.to_string()).status != 0
 }
 
 #[test]
@@ -154,15 +155,14 @@ fn setup_killed_is_put_right_by_the_next_call() {
         return;
     }
     let caller = Caller::new(&host);
-    let before = Snapshot::take(&host);
     let wanted = publishing(2, 8080);
-    for (calls, stride) in [(KERNEL, 2), (RECORDS, 5)] {
-        let mut kills = 0;
-        for number in (1..300).step_by(stride) {
+    for calls in [(KERNEL, 2), (RECORDS, 5)] {
+        let mut as_after_a_failure = false;
+        at_each_call(&host, calls, |at| {
             let c = Sandbox::new(&host, "c");
-            let survived = survives(&caller, calls, number, &["setup", &c.path], &wanted);
+            let was_killed = is_killed(&caller, at, &["setup", &c.path], &wanted);
             // Either what Podman does after a failure, or what it does at the next start.
-            if kills % 2 == 1 || survived {
+            if as_after_a_failure || !was_killed {
                 caller.teardown(&c, &wanted);
             } else {
                 let again = Sandbox::new(&host, "d");
@@ -170,14 +170,10 @@ fn setup_killed_is_put_right_by_the_next_call() {
                 caller.teardown(&again, &wanted);
                 again.unpin(&host);
             }
+            as_after_a_failure = !as_after_a_failure;
             c.unpin(&host);
-            before.assert_same(&host);
-            if survived {
-                break;
-            }
-            kills += 1;
-        }
-        assert!(kills >= 2, "{calls}: killed {kills} times only");
+            was_killed
+        });
     }
 }
 
@@ -188,22 +184,15 @@ fn teardown_killed_is_put_right_by_the_next_call() {
         return;
     }
     let caller = Caller::new(&host);
-    let before = Snapshot::take(&host);
     let wanted = publishing(2, 8080);
-    for (calls, stride) in [(KERNEL, 2), (RECORDS, 5)] {
-        let mut kills = 0;
-        for number in (1..300).step_by(stride) {
+    for calls in [(KERNEL, 2), (RECORDS, 5)] {
+        at_each_call(&host, calls, |at| {
             let c = Sandbox::new(&host, "c");
             caller.setup(&c, &wanted);
-            let survived = survives(&caller, calls, number, &["teardown", &c.path], &wanted);
+            let was_killed = is_killed(&caller, at, &["teardown", &c.path], &wanted);
             caller.teardown(&c, &wanted);
             c.unpin(&host);
-            before.assert_same(&host);
-            if survived {
-                break;
-            }
-            kills += 1;
-        }
-        assert!(kills >= 2, "{calls}: killed {kills} times only");
+            was_killed
+        });
     }
 }
