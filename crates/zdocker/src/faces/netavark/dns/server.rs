@@ -132,7 +132,7 @@ impl Dns {
 /// Whether a process is known to be in another network namespace.
 fn is_elsewhere(pid: Pid) -> bool {
     let namespace = |process: String| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let (ours, theirs) = (namespace("self".to_owned()), namespace(pid.to_string()));
+    let (ours, theirs) = (namespace("thread-self".to_owned()), namespace(pid.to_string()));
     ours.is_some() && theirs.is_some() && ours != theirs
 }
 

@@ -185,14 +185,18 @@ fn ports_of_the_environment() {
     assert!(Dns::port_from(Some("dns")).is_err());
 }
 
+/// The server that wrote its number to the file of its directory.
+fn pid(dns: &Dns) -> Pid {
+    let text = text(dns, server::PID_FILE).unwrap();
+    Pid::from_raw(text.trim().parse().unwrap())
+}
+
 /// A running server; killed when dropped, if it still runs.
 struct Running(Pid);
 
 impl Running {
-    /// The one that wrote its number to the file of its directory.
     fn of(dns: &Dns) -> Self {
-        let text = text(dns, server::PID_FILE).unwrap();
-        Running(Pid::from_raw(text.trim().parse().unwrap()))
+        Running(pid(dns))
     }
 
     /// Whether it ends before the deadline. Whoever adopted it may not have waited for it yet.
@@ -277,7 +281,7 @@ fn debians_server_resolves_names() {
         ask("www", "10.89.0.2");
         dns.added(&[entry("front", "c2", &["10.89.0.3"], &["db"])]).unwrap();
         ask("db", "10.89.0.3");
-        assert_eq!(Running::of(&dns).0, first.0);
+        assert_eq!(pid(&dns), first.0);
         dns.removed("c2", &["front"]).unwrap();
         ask("web", "10.89.0.2");
         // One that died is replaced, also by who goes.
