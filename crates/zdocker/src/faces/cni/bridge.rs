@@ -135,17 +135,10 @@ fn check_others(fields: &Fields, design: &Design) -> Result<(), CniError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faces::cni::request::Verb;
     use serde_json::{Value, json};
 
     fn read(plugin: Value) -> Result<Design, CniError> {
-        let mut config = json!({"cniVersion": "1.0.0", "name": "n", "type": "bridge"});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(plugin.as_object().unwrap().clone());
-        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
-        design(&Request::new(Verb::Add, &environment, &config.to_string())?)
+        design(&Request::example("1.0.0", "bridge", &plugin)?)
     }
 
     #[test]

@@ -220,17 +220,10 @@ fn read_dns(dns: &mut Dns, runtime: &Fields) -> Result<(), CniError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faces::cni::request::Verb;
     use serde_json::json;
 
     fn read(plugin: Value) -> Result<Design, CniError> {
-        let mut config = json!({"cniVersion": "1.1.0", "name": "n", "type": "zdocker-net"});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(plugin.as_object().unwrap().clone());
-        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
-        design(&Request::new(Verb::Add, &environment, &config.to_string())?)
+        design(&Request::example("1.1.0", "zdocker-net", &plugin)?)
     }
 
     #[test]

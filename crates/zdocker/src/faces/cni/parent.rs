@@ -121,13 +121,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(reader: fn(&Request) -> Result<Design, CniError>, plugin: Value) -> Result<Design, CniError> {
-        let mut config = json!({"cniVersion": "1.0.0", "name": "n", "type": "ipvlan"});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(plugin.as_object().unwrap().clone());
-        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
-        reader(&Request::new(Verb::Add, &environment, &config.to_string())?)
+        reader(&Request::example("1.0.0", "ipvlan", &plugin)?)
     }
 
     #[test]

@@ -284,6 +284,18 @@ fn arguments(text: &str) -> Result<BTreeMap<String, String>, CniError> {
 }
 
 #[cfg(test)]
+impl Request {
+    /// An `ADD` by a plug-in of this type, with `keys` in its configuration.
+    pub(super) fn example(version: &str, plugin: &str, keys: &Value) -> Result<Self, CniError> {
+        let mut config = serde_json::json!({"cniVersion": version, "name": "n", "type": plugin});
+        let own = config.as_object_mut().unwrap();
+        own.extend(keys.as_object().unwrap().clone());
+        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
+        Request::new(Verb::Add, &environment, &config.to_string())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
