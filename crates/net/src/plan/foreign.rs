@@ -9,8 +9,8 @@ use crate::seen::Seen;
 const ETHERNET_MTU: u32 = 1500;
 
 /// `network` with what its device takes over from what is there: its Ethernet address where it is not to be ours alone, and
-/// where no size of its packets is given (0), that of the bridge or of the host's way out. Where no parent is chosen, the way
-/// out is.
+/// where no size of its packets is given (0), that of the bridge, or of the way out of the host or of the bridge's VRF. Where
+/// no parent is chosen, the way out is.
 pub fn adopting(network: &Network, seen: &Seen) -> Network {
     let mut network = network.clone();
     if let Some(bridge) = &mut network.bridge {
@@ -22,7 +22,11 @@ pub fn adopting(network: &Network, seen: &Seen) -> Network {
         }
         bridge.mac = mac;
         if bridge.mtu == 0 {
-            let mtu = there.map(|link| link.mtu).or(seen.egress_mtu);
+            let way_out = match &bridge.vrf {
+                Some(vrf) => seen.way_out_of(vrf).map(|link| link.mtu),
+                None => seen.egress_mtu,
+            };
+            let mtu = there.map(|link| link.mtu).or(way_out);
             bridge.mtu = mtu.unwrap_or(ETHERNET_MTU);
         }
     }

@@ -266,6 +266,30 @@ fn what_is_there_is_adopted() {
 }
 
 #[test]
+fn a_vrf_has_a_way_out_of_its_own() {
+    let name = |name: &str| name.parse::<InterfaceName>().unwrap();
+    let network = with_bridge(|bridge| {
+        bridge.mtu = 0;
+        bridge.vrf = Some(name("blue"));
+    });
+    let link = |own: &str, mtu| SeenLink {
+        name: name(own),
+        mac: None,
+        mtu,
+    };
+    let mut seen = Seen {
+        links: vec![link("eth0", 9000), link("eth1", 3000), link("eth2", 2000)],
+        ports: vec![(name("eth1"), name("blue")), (name("eth2"), name("red"))],
+        egress_mtu: Some(9000),
+        ways_out: ["eth0", "eth2", "eth1"].map(name).to_vec(),
+        ..Seen::default()
+    };
+    assert_eq!(adopting(&network, &seen).bridge.unwrap().mtu, 3000);
+    seen.ways_out.pop();
+    assert_eq!(adopting(&network, &seen).bridge.unwrap().mtu, 1500);
+}
+
+#[test]
 fn vlans_and_vrfs() {
     let network = with_bridge(|bridge| {
         bridge.vlan = Some(7);
