@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Feature, HOST_V4, Host, NetNs, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
+    Feature, HOST_V4, Host, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
 };
 
-use super::{Caller, Sandbox, as_map, error, input, network, with};
+use super::{Caller, Sandbox, as_map, error, get, input, network, set, with};
 
 /// The routes of a container's main table, without what the kernel made itself.
 fn routes(sandbox: &Sandbox, family: &str) -> Vec<String> {
@@ -160,16 +160,6 @@ fn an_internal_network_makes_no_router_of_the_host() {
         caller.teardown(&c, &wanted);
         c.is_empty_soon();
     }
-}
-
-/// Sets kernel variables, each `NAME=VALUE`, of a network namespace.
-fn set(net: &NetNs, variables: &[&str]) {
-    net.output("sysctl", &[&["-q", "-w"], variables].concat(), "");
-}
-
-/// A kernel variable of a network namespace.
-fn get(net: &NetNs, name: &str) -> String {
-    net.output("sysctl", &["-n", name], "").trim().to_owned()
 }
 
 #[test]
