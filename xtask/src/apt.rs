@@ -59,7 +59,15 @@ pub(crate) const TEST: &[Package] = &[
         "calls zdocker as netavark and as CNI plug-ins, in namespaces of the test",
     ),
     ("runc", "an outside OCI runtime, for `--runtime runc` and Podman"),
+    (
+        "slirp4netns",
+        "leads a user's Podman outside, in namespaces of the test",
+    ),
     ("strace", "counts system calls and makes chosen ones fail"),
+    (
+        "uidmap",
+        "`newuidmap` gives a user's Podman the identifiers of its containers",
+    ),
 ];
 
 /// What the virtual machine is made of.

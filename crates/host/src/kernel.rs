@@ -1,12 +1,14 @@
 //! The network of the machine that zdocker runs on, reached by netlink.
 
 use std::os::fd::OwnedFd;
+use std::slice::Chunks;
 
+use zdocker_net::firewall::Element;
 use zdocker_net::installation::Installation;
 use zdocker_net::op::HostPort;
 
 use crate::conntrack;
-use crate::netlink::{NetlinkError, Socket, Subsystem, route};
+use crate::netlink::{ANSWERS_AT_ONCE, NetlinkError, Socket, Subsystem, route};
 use crate::sysctl::{self, OwnProc};
 
 /// The network of the namespace that the calling thread is in when a socket is first needed.
@@ -44,6 +46,12 @@ impl Kernel {
     pub(crate) fn firewall(&mut self) -> Result<(&mut Socket, &Installation), NetlinkError> {
         let socket = open_once(&mut self.netfilter, Subsystem::Netfilter)?;
         Ok((socket, &self.installation))
+    }
+
+    /// The elements in portions that can be added, or deleted, together: one, where the kernel lets us send so much at once.
+    pub(crate) fn portions<'e>(&mut self, elements: &'e [Element]) -> Result<Chunks<'e, Element>, NetlinkError> {
+        let fits = elements.len() <= ANSWERS_AT_ONCE || self.netfilter()?.takes_any_length();
+        Ok(elements.chunks(if fits { elements.len().max(1) } else { ANSWERS_AT_ONCE }))
     }
 
     pub(crate) fn route(&mut self) -> Result<&mut Socket, NetlinkError> {

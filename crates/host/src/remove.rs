@@ -65,8 +65,11 @@ impl Kernel {
         match op {
             Op::DeleteElements(elements) => {
                 self.has_deleted_elements();
-                let (netfilter, whose) = self.firewall()?;
-                Ok(delete_elements(netfilter, whose, elements)?)
+                for portion in self.portions(elements)? {
+                    let (netfilter, whose) = self.firewall()?;
+                    delete_elements(netfilter, whose, portion)?;
+                }
+                Ok(())
             }
             Op::DeleteLink { name } => Ok(delete_link(self.route()?, name)?),
             // What was in a namespace that is gone went with it.

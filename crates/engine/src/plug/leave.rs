@@ -132,7 +132,22 @@ impl Engine {
         let mut plan = removal(leaving);
         plan.retain(is_slow);
         self.take_away(&what(leaving), &plan)?;
+        let strays: Vec<Op> = leaving.iter().filter_map(|plugged| self.stray_end(plugged)).collect();
+        self.take_away(&what(leaving), &strays)?;
         self.forget_plugs(leaving)
+    }
+
+    /// The step that deletes the container's end of a pair whose other end is not here: a user's Podman was given a new namespace
+    /// while somebody still held the old one.
+    fn stray_end(&mut self, (network, endpoint): &Plugged) -> Option<Op> {
+        let namespace = NamespacePath(endpoint.sandbox.clone().filter(|_| network.has_pairs())?);
+        // A path at which no namespace is pinned any more cannot be looked into.
+        let seen = self.kernel().observe_tuning(&namespace, &endpoint.interface, &[]);
+        let is_ours = matches!(seen, Ok(Some(link)) if link.mac == Some(endpoint.mac));
+        is_ours.then(|| Op::DeleteInside {
+            namespace,
+            link: endpoint.interface.clone(),
+        })
     }
 
     /// Deletes the records of endpoints, with what they hold.

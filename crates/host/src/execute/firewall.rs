@@ -50,13 +50,22 @@ impl Execution<'_> {
         socket.request(load::unload(whose, &ALL_TABLES), |_, _| {}).at(step)
     }
 
+    /// Adds or deletes elements; in several transactions, if the kernel does not let us send them all at once.
     pub(super) fn change_elements(&mut self, step: usize, change: Change, elements: &[Element]) -> Result<(), Failure> {
         if change == Change::Delete {
             self.kernel.has_deleted_elements();
         }
         let whose = self.kernel.installation().clone();
-        self.request(step, &Lane::Firewall, |r| {
-            element::push_all(r, &whose, change, elements)
-        })
+        let portions = self.kernel.portions(elements).at(step)?;
+        let alone = portions.len() > 1;
+        for portion in portions {
+            if alone {
+                self.flush(step)?;
+            }
+            self.request(step, &Lane::Firewall, |r| {
+                element::push_all(r, &whose, change, portion);
+            })?;
+        }
+        if alone { self.flush(step) } else { Ok(()) }
     }
 }

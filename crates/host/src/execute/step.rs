@@ -131,6 +131,9 @@ impl Execution<'_> {
             }
             Op::FilterVlans { bridge } => self.request_on(step, HERE, bridge, vlan::filter),
             Op::JoinVlan { link, vlan } => self.request_on(step, HERE, link, |r, index| vlan::join(r, index, *vlan)),
+            Op::JoinTrunk { link, trunk } => {
+                self.request_on(step, HERE, link, |r, index| vlan::join_trunk(r, index, trunk))
+            }
             Op::AnswerVlan { bridge, vlan } => {
                 self.request_on(step, HERE, bridge, |r, index| vlan::answer(r, index, *vlan))
             }

@@ -11,5 +11,5 @@ mod socket;
 pub(crate) mod tc;
 pub(crate) mod vlan;
 
-pub(crate) use socket::{Dump, Socket};
+pub(crate) use socket::{ANSWERS_AT_ONCE, Dump, Socket};
 pub use socket::{NetlinkError, Refusal, Subsystem};

@@ -43,6 +43,9 @@ impl std::fmt::Display for Refusal {
         write!(f, "{}", io::Error::from(self.errno))?;
         match &self.explanation {
             Some(text) => write!(f, ": {text}"),
+            None if self.errno == Errno::EPERM => {
+                f.write_str(": this needs root, or a network namespace of the user's own")
+            }
             None => Ok(()),
         }
     }
@@ -100,7 +103,7 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 const SEND_AT_ONCE: usize = 128 * 1024;
 
 /// How many answers, should every request be refused, surely fit into a socket's buffer; and what each takes there.
-const ANSWERS_AT_ONCE: usize = 100;
+pub(crate) const ANSWERS_AT_ONCE: usize = 100;
 const ANSWER_SIZE: usize = 1024;
 
 /// How often a dump that was interrupted is tried.
@@ -184,12 +187,25 @@ impl Socket {
                 if message.errno() != 0 {
                     refusals.push(refusal(position, &message));
                 }
-                // A refused frame of a batch means that nothing in it was looked at.
-                if position == last || (position == 0 && message.errno() != 0 && requests.is_framed()) {
+                let was_refused = position == 0 && message.errno() != 0;
+                if position == last || (was_refused && self.looks_no_further(&requests, message.errno())) {
                     return Ok(refusals);
                 }
             }
         }
+    }
+
+    /// Whether requests of any length can be sent together, and refused one by one. In a user namespace the buffers do not grow
+    /// (`CAP_NET_ADMIN` over the machine, socket(7)).
+    pub(crate) fn takes_any_length(&self) -> bool {
+        self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_AT_ONCE as libc::c_int)
+            .is_ok()
+    }
+
+    /// Whether the kernel answers only the first of requests that were sent together, having refused that for this reason.
+    fn looks_no_further(&self, requests: &Requests, errno: i32) -> bool {
+        // The frame of a batch; or nobody without the right to ask is told more (`nfnetlink_rcv`, net/netfilter/nfnetlink.c).
+        requests.is_framed() || (self.subsystem == Subsystem::Netfilter && errno == libc::EPERM)
     }
 
     /// As [`Self::exchange`], for requests that are all expected to be granted: the first refusal is the error.
@@ -279,7 +295,10 @@ impl Socket {
         let bytes = requests.seal(first);
         // The kernel doubles the sizes itself. Should it refuse them, then sending or receiving says so.
         if bytes.len() > SEND_AT_ONCE {
-            let _ = self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes.len() as libc::c_int);
+            let length = bytes.len() as libc::c_int;
+            let _ = self
+                .set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, length)
+                .or_else(|_| self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUF, length));
         }
         if count > ANSWERS_AT_ONCE {
             let size = count.saturating_mul(ANSWER_SIZE);

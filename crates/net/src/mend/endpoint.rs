@@ -116,8 +116,9 @@ fn host_end(
     if !plugged || port.port != Some(wanted) {
         steps.push(plan::join_bridge(network, bridge, endpoint));
     }
-    let in_vlan = plugged && port.vlan == bridge.vlan;
-    steps.extend(plan::join_vlan(bridge, endpoint).filter(|_| !in_vlan));
+    if !plugged || port.vlan != bridge.vlan {
+        steps.extend(plan::join_vlans(bridge, endpoint));
+    }
     steps.extend(mtu_and_up(&Place::Host, port, bridge.mtu));
     repair(if plugged { Fault::Port } else { Fault::Unplugged }, steps)
 }

@@ -43,7 +43,9 @@ pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op>
         mac: *mac,
         mtu: *mtu,
     }];
-    ops.extend(bridge.vlan.map(|_| Op::FilterVlans { bridge: name.clone() }));
+    if bridge.has_vlans() {
+        ops.push(Op::FilterVlans { bridge: name.clone() });
+    }
     ops.extend(bridge.vrf.clone().map(|vrf| Op::JoinVrf {
         link: name.clone(),
         vrf,
@@ -79,7 +81,7 @@ fn bridge_addresses(network: &Network, bridge: &BridgeDevice) -> Vec<(IpAddr, u8
 }
 
 /// The gateways that the bridge of `network` is. Pools may be several parts of one subnet, with one gateway.
-fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
+pub(crate) fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
     let mut gateways = Vec::new();
     for pool in &network.pools {
         let own = pool.gateway.map(|gateway| (gateway, pool.subnet.prefix()));

@@ -160,7 +160,10 @@ fn teardown(namespace: &OsStr, options: &Options) -> anyhow::Result<()> {
     let input = Input::read(options.file.as_deref())?;
     let mut plan = Plan::read(
         &input,
-        defaults(options, &input)?,
+        Defaults {
+            is_leaving: true,
+            ..defaults(options, &input)?
+        },
         &Plugins::new(options.plugin_directories.clone()),
     );
     let mut failures = std::mem::take(&mut plan.failures);
@@ -177,12 +180,24 @@ fn teardown(namespace: &OsStr, options: &Options) -> anyhow::Result<()> {
     let there = Path::new(namespace).exists().then_some(path);
     let unplugged = engine.unplug(&plan.unplug(&input, there));
     failures.extend(unplugged.err().map(anyhow::Error::from));
-    engine.finish_behind();
+    finish(engine, options);
     let failures: Vec<String> = failures.iter().map(message).collect();
     match failures.as_slice() {
         [] => Ok(()),
         [failure] => Err(anyhow!("{failure}")),
         failures => Err(anyhow!("several things failed:\n\t- {}", failures.join("\n\t- "))),
+    }
+}
+
+/// Has interfaces and unused networks deleted.
+fn finish(mut engine: Engine, options: &Options) {
+    if !options.rootless {
+        return engine.finish_behind();
+    }
+    // The namespace of a user's Podman, and the mounts by which our records are found there, go as soon as the last container's
+    // `teardown` has answered.
+    if let Err(error) = engine.finish() {
+        note(&format!("[WARN  netavark] {error}"));
     }
 }
 
@@ -273,6 +288,7 @@ fn defaults(options: &Options, input: &Input) -> anyhow::Result<Defaults> {
     Ok(Defaults {
         firewall,
         dns_port: port,
+        is_leaving: false,
         // Before version 2, which the list came with, networks reached each other.
         isolation: if input.is_list {
             Isolation::Normal

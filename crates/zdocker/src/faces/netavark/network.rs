@@ -32,6 +32,8 @@ pub(super) struct Defaults {
     pub(super) firewall: bool,
     /// Where name servers listen.
     pub(super) dns_port: u16,
+    /// Whether the container goes, and need not say its addresses: our records do, where Podman has lost them.
+    pub(super) is_leaving: bool,
 }
 
 /// A network that the engine is to plug a container into.
@@ -88,7 +90,7 @@ fn read(joined: &Joined, known: Object, wish: Object, defaults: Defaults) -> any
         bail!("no container interface name given");
     }
     let mut request = ForeignRequest::new(interface.parse()?);
-    let ipam = ipam(known, wish)?;
+    let ipam = ipam(known, wish, defaults.is_leaving)?;
     let driver: Driver = known.text("driver")?.parse()?;
     let mut network = Network::foreign(id_of(known.text("id")?), known.text("name")?.parse()?, driver, 0);
     network.internal = known.flag("internal")?;
@@ -250,7 +252,7 @@ fn variables(network: &Network, interface: &InterfaceName, addresses: &[Interfac
         variables.push(variable("ipv4", "arp_notify", "1"));
         variables.push(variable("ipv4", "rp_filter", "2"));
     }
-    if managed != Some(false) && std::path::Path::new("/proc/sys/net/ipv6").exists() {
+    if managed != Some(false) && crate::faces::has_ipv6() {
         variables.push(variable("ipv6", "autoconf", "0"));
         // Behind a bridge of ours nobody else gives himself an address.
         if managed == Some(true) && addresses.iter().any(|own| own.address.is_ipv6()) {
@@ -279,23 +281,24 @@ impl Ipam {
     }
 }
 
-fn ipam(known: Object, wish: Object) -> anyhow::Result<Ipam> {
+fn ipam(known: Object, wish: Object, is_leaving: bool) -> anyhow::Result<Ipam> {
     let driver = match known.object("ipam_options")? {
         Some(options) => options.optional_text("driver")?,
         None => None,
     };
     match driver {
-        None | Some("host-local") => host_local(known, wish),
+        None | Some("host-local") => host_local(known, wish, is_leaving),
         Some("none") => Ok(Ipam::default()),
         Some("dhcp") => bail!("the ipam driver dhcp is not supported yet: use host-local, or none"),
         Some(other) => bail!("unsupported ipam driver {other}"),
     }
 }
 
-fn host_local(known: Object, wish: Object) -> anyhow::Result<Ipam> {
-    let wanted = wish
-        .addresses("static_ips")?
-        .ok_or_else(|| anyhow!("no static ips provided"))?;
+fn host_local(known: Object, wish: Object, is_leaving: bool) -> anyhow::Result<Ipam> {
+    let wanted = match wish.addresses("static_ips")? {
+        None if !is_leaving => bail!("no static ips provided"),
+        wanted => wanted.unwrap_or_default(),
+    };
     let mut ipam = Ipam {
         is_known: true,
         ..Ipam::default()

@@ -471,25 +471,3 @@ fn a_bridge_in_a_vrf() {
     caller.teardown(&c, &wanted);
     before.assert_same(&host);
 }
-
-#[test]
-fn without_privileges() {
-    let host = Host::new();
-    let caller = Caller::new(&host);
-    let wanted = with(
-        input(2, &[&network(1)]),
-        json!({"port_mappings": [super::mapping("", 8080, 7000, "tcp", 1)]}),
-    );
-    let script = "set -e; mount -t tmpfs none \"$1\"; cd \"$1\"; cat > input; touch c; unshare --net=c true
-        \"$0\" --rootless true --config \"$1\" setup \"$1/c\" < input
-        nsenter --net=c ip -4 -o addr show eth0; nft list map inet $(nft list tables inet | cut -d' ' -f3) pub4any
-        \"$0\" --rootless true --config \"$1\" teardown \"$1/c\" < input
-        while ip link show podman1 > gone 2>&1; do sleep 0.1; done; echo the bridge is gone";
-    let own = host.scratch().join("own");
-    std::fs::create_dir(&own).unwrap();
-    let namespaces = ["--user", "--map-root-user", "--net", "--mount", "sh", "-c", script];
-    let arguments = [caller.program.to_str().unwrap(), own.to_str().unwrap()];
-    let command = host.command("unshare", &[&namespaces[..], &arguments].concat());
-    let output = host.finish(command, &wanted.to_string()).ok();
-    output.prints(&["10.89.1.2/24", "tcp . 8080 : 10.89.1.2 . 7000", "the bridge is gone"]);
-}

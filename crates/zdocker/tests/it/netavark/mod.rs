@@ -7,6 +7,7 @@ mod isolation;
 mod others;
 mod ports;
 mod refused;
+mod rootless;
 mod routes;
 
 use std::os::unix::fs::symlink;

@@ -69,6 +69,62 @@ fn a_name_server_that_does_not_start_is_an_error() {
     }
 }
 
+/// Stands for systemd: notes what it is asked, and runs it.
+const SYSTEMD_RUN: &str = r#"#!/bin/sh
+echo "$@" >> "$0.calls"
+while true; do case "$1" in -*) shift;; *) exec "$@";; esac; done
+"#;
+
+#[test]
+fn systemd_starts_the_name_server_where_it_was_booted() {
+    if !Path::new(AARDVARK).exists() {
+        skipped("aardvark-dns is not installed");
+        return;
+    }
+    let host = Host::new();
+    host.program("mount", &["-t", "tmpfs", "tmpfs", "/run"]).ok();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let program = host.scratch().join("systemd-run");
+    fs::write(&program, SYSTEMD_RUN).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin", host.scratch().display());
+    let config = caller.config.to_str().unwrap();
+    let wanted = input(2, &[&with(network(1), json!({"dns_enabled": true}))]);
+    let call = |rootless: &str, verb: &str| {
+        let words = [
+            "--config",
+            config,
+            "--rootless",
+            rootless,
+            "--aardvark-binary",
+            AARDVARK,
+            verb,
+            &c.path,
+        ];
+        let mut command = host.command(caller.program.to_str().unwrap(), &words);
+        command.env("PATH", &path);
+        host.finish(command, &wanted.to_string()).ok();
+    };
+    // Installed alone it is not asked: something else may have booted the system.
+    call("false", "setup");
+    call("false", "teardown");
+    assert!(!host.scratch().join("systemd-run.calls").exists());
+    host.program("mkdir", &["-p", "/run/systemd/system"]).ok();
+    for rootless in ["false", "true"] {
+        call(rootless, "setup");
+        until("the name server answers", || {
+            let asked = "busybox nslookup c2.dns.podman 10.89.1.1 || true";
+            c.net.output("sh", &["-c", asked], "").contains("10.89.1.2")
+        });
+        call(rootless, "teardown");
+    }
+    let calls = fs::read_to_string(host.scratch().join("systemd-run.calls")).unwrap();
+    let server = format!("{AARDVARK} --config {config}/aardvark-dns -p 53 run");
+    let expected = ["-q --scope", "-q --scope --user"].map(|options| format!("{options} {server}"));
+    assert_eq!(calls.lines().collect::<Vec<_>>(), expected);
+}
+
 /// A plug-in that notes what it is asked, and refuses what is named `bad`.
 const PLUGIN: &str = r#"#!/bin/sh
 cat > "$0.$1"

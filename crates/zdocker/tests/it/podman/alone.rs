@@ -3,17 +3,15 @@
 use std::thread;
 
 use super::engine::Podman;
-use super::{is_installed, measure};
+use super::{ZDOCKER, is_installed, measure};
 use crate::harness::{HOST_V4, Proto, Server, ip, reaches};
 
-/// zdocker in netavark's place.
-const ZDOCKER: &str = env!("CARGO_BIN_EXE_zdocker");
 /// Where the containers serve.
 const PORT: u16 = 7000;
 
 /// Checks that `name` leads to `address` in a container.
 #[track_caller]
-fn resolves(podman: &Podman, container: &str, name: &str, address: &str) {
+pub(super) fn resolves(podman: &Podman, container: &str, name: &str, address: &str) {
     let script = format!("exec {container} /bin/busybox nslookup -type=a {name}");
     let output = podman.call(&script).ok();
     let line = format!("Address: {address}");

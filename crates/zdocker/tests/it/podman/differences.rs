@@ -2,15 +2,8 @@
 
 use crate::compare::{ABSENT, Difference, SILENCE, differs};
 
-/// Who may reach whom.
-const REACH: &[Difference] = &[
-    differs(
-        "*: * -> * at * port *, by source",
-        "10.*",
-        "10.*",
-        "netavark masquerades what goes to another network of the host; here it keeps its source address, and only what leaves \
-         the host is masqueraded",
-    ),
+/// With what only root does.
+const ROOTS: &[Difference] = &[
     differs(
         "*: other1 -> * port 8086",
         SILENCE,
@@ -24,16 +17,6 @@ const REACH: &[Difference] = &[
         SILENCE,
         "netavark lets in who knows the way to an internal network; here nobody",
     ),
-];
-
-/// What containers have.
-const INSIDE: &[Difference] = &[
-    differs(
-        "*: * route -6 fe80::/64 dev eth*",
-        "via - metric 256",
-        ABSENT,
-        "an interface on a network without IPv6 has no IPv6 address, not even a link-local one",
-    ),
     differs(
         "*: wired route -4 default dev eth0",
         "via 203.0.113.2 metric 100",
@@ -42,23 +25,57 @@ const INSIDE: &[Difference] = &[
     ),
 ];
 
-/// What is there when nothing is.
-const LEFT: &[Difference] = &[
+/// Whoever runs Podman.
+const ALWAYS: &[Difference] = &[
     differs(
-        "left: firewall *",
+        "*: * -> * at * port *, by source",
+        "10.*",
+        "10.*",
+        "netavark masquerades what goes to another network of the host; here it keeps its source address, and only what leaves \
+         the host is masqueraded",
+    ),
+    differs(
+        "*: * route -6 fe80::/64 dev eth*",
+        "via - metric 256",
+        ABSENT,
+        "an interface on a network without IPv6 has no IPv6 address, not even a link-local one",
+    ),
+    differs(
+        "left: *firewall *",
         "yes",
         ABSENT,
         "netavark leaves its chains; zdocker takes its tables away with its last network",
     ),
     differs(
-        "left: file /run/containers/networks/zdocker/*",
+        "left: file */networks/zdocker/*",
         ABSENT,
         "yes",
         "the records, without any container in them, beside Podman's own",
     ),
 ];
 
-/// All of them; the first that fits is the one.
+/// In a user's namespace.
+const USERS: &[Difference] = &[
+    differs(
+        "*: * eth* mtu",
+        "1500",
+        "65520",
+        "as newer netavark has it: frames are as large as those of the host's way out, which is slirp4netns here",
+    ),
+    differs(
+        "*: * -> 2001:db8::* port *",
+        SILENCE,
+        "*",
+        "slirp4netns announces the IPv6 way out; zdocker has the kernel heed that when the namespace begins to forward",
+    ),
+];
+
+/// Those of root's Podman; the first that fits is the one.
 pub(super) fn all() -> impl Iterator<Item = &'static Difference> {
-    [REACH, INSIDE, LEFT].into_iter().flatten()
+    [ALWAYS, ROOTS].into_iter().flatten()
+}
+
+/// Those of a user's Podman.
+pub(super) fn of_users() -> impl Iterator<Item = &'static Difference> {
+    [ALWAYS, USERS].into_iter().flatten()
 }

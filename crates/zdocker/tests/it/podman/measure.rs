@@ -5,8 +5,8 @@ use std::{fs, thread};
 
 use serde_json::Value;
 
-use super::engine::Podman;
-use super::scenario::{NAMES, NETWORKS, PUBLISHED, Stage};
+use super::engine::{Podman, SWITCH_OFF};
+use super::scenario::{Scenario, Stage};
 use crate::compare::{Findings, SILENCE, Source, Target, add_targets, addresses, flat, reach, text};
 use crate::harness::{HOST_V4, HOST_V6, NetNs, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, ip, until};
 
@@ -22,7 +22,7 @@ const STATIC_MAC: &str = "02:00:00:00:00:0a";
 const YES: &str = "yes";
 
 /// Everything that is measured after a stage.
-pub(super) fn measure(engine: &Podman, stage: &Stage) -> Findings {
+pub(super) fn measure(engine: &Podman, scenario: &Scenario, stage: &Stage) -> Findings {
     let running = engine.json(&format!("inspect {}", stage.containers.join(" ")));
     let running: Vec<Running> = running
         .as_array()
@@ -54,16 +54,26 @@ pub(super) fn measure(engine: &Podman, stage: &Stage) -> Findings {
         net: &container.net,
         on_host: false,
     }));
+    let users = engine.users_network();
+    if let Some(net) = &users {
+        net.output("sh", &["-c", SWITCH_OFF], "");
+    }
+    sources.extend(users.iter().map(|net| Source {
+        name: "the user's namespace",
+        net,
+        on_host: false,
+    }));
     let mut answers = Findings::new();
-    reach(stage.name, &sources, &targets(&running), &mut answers);
+    let targets = targets(&running, scenario.published);
+    reach(stage.name, &sources, &targets, &mut answers);
     for (question, answer) in answers {
         // Who answered, and whom he believed to be asked by, are two things.
         let (server, source) = answer.split_once(" saw ").unwrap_or((&answer, SILENCE));
         findings.insert(format!("{question}, by source"), source.to_owned());
         findings.insert(question, server.to_owned());
     }
-    ask_names(engine, stage, &mut findings);
-    look(engine, stage, &mut findings);
+    ask_names(engine, scenario.names, stage, &mut findings);
+    look(engine, scenario.networks, stage, &mut findings);
     findings
 }
 
@@ -125,7 +135,7 @@ impl Running {
 }
 
 /// What may answer.
-fn targets(running: &[Running]) -> Vec<Target> {
+fn targets(running: &[Running], published: &[u16]) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     let mut add = |name, address, port, protos: &[Proto]| add_targets(&mut targets, name, address, port, protos);
     let both = [Proto::Tcp, Proto::Udp];
@@ -144,7 +154,7 @@ fn targets(running: &[Running]) -> Vec<Target> {
     }
     // Of what a published port is reached by, one gateway stands for all.
     for address in [HOST_V4, HOST_V6, "127.0.0.1", "::1", "10.20.0.1"] {
-        for port in PUBLISHED {
+        for port in published {
             let protos = if *port == 8080 { &both } else { &both[..1] };
             add(address.to_owned(), ip(address), *port, protos);
         }
@@ -153,12 +163,12 @@ fn targets(running: &[Running]) -> Vec<Target> {
 }
 
 /// Who is reached by which name.
-fn ask_names(engine: &Podman, stage: &Stage, findings: &mut Findings) {
+fn ask_names(engine: &Podman, names: &[&str], stage: &Stage, findings: &mut Findings) {
     // A container's own name leads to its addresses in no order.
     let script = format!(
         "for name in {}; do test $name = $0 || \
          (echo \"$name=$(nc -w 3 $name {PORT} </dev/null 2>/dev/null)\") & done; wait",
-        NAMES.join(" ")
+        names.join(" ")
     );
     let findings = Mutex::new(findings);
     thread::scope(|scope| {
@@ -180,13 +190,13 @@ fn ask_names(engine: &Podman, stage: &Stage, findings: &mut Findings) {
 }
 
 /// What Podman itself tells.
-fn look(engine: &Podman, stage: &Stage, findings: &mut Findings) {
+fn look(engine: &Podman, networks: &[&str], stage: &Stage, findings: &mut Findings) {
     let name = stage.name;
     for line in engine.call("port web").ok().stdout.lines() {
         findings.insert(format!("{name}: port web: {line}"), YES.to_owned());
     }
-    let networks = engine.json(&format!("network inspect {}", NETWORKS.join(" ")));
-    for (network, value) in NETWORKS.iter().zip(networks.as_array().unwrap()) {
+    let inspected = engine.json(&format!("network inspect {}", networks.join(" ")));
+    for (network, value) in networks.iter().zip(inspected.as_array().unwrap()) {
         flat::add(findings, &format!("{name}: network inspect {network}"), value);
     }
     for row in engine
@@ -223,7 +233,10 @@ pub(super) fn what_is_left(engine: &Podman) -> Findings {
         add(format!("firewall {}", line.trim()));
     }
     for line in host
-        .program("find", &["/run/netns", "/run/containers/networks", "-type", "f"])
+        .program(
+            "find",
+            &[&text(&engine.namespaces()), &text(&engine.state()), "-type", "f"],
+        )
         .stdout
         .lines()
     {
@@ -234,7 +247,8 @@ pub(super) fn what_is_left(engine: &Podman) -> Findings {
 
 /// The command lines of the name servers that run; words end with a zero.
 pub(super) fn name_servers(engine: &Podman) -> Vec<String> {
-    let processes = fs::read_dir(engine.host.proc()).unwrap().flatten();
-    let commands = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    commands.filter(|command| command.contains("/aardvark-dns\0")).collect()
+    let commands = engine.processes("aardvark-dns").into_iter();
+    commands
+        .filter_map(|process| fs::read_to_string(process.join("cmdline")).ok())
+        .collect()
 }

@@ -3,7 +3,20 @@
 //! Only such as has one outcome with netavark: of a container on several networks, all but one are internal, as Podman plugs it
 //! into them in no order; and containers are taken away one by one, as netavark's commands get in each other's way.
 
-/// A part of the scenario; after each, everything is measured.
+/// All that Podman is told to do, and what is looked at.
+pub(super) struct Scenario {
+    /// The networks that are looked at.
+    pub(super) networks: &'static [&'static str],
+    /// The names that every container asks for.
+    pub(super) names: &'static [&'static str],
+    /// The host's ports that are published at some time.
+    pub(super) published: &'static [u16],
+    pub(super) stages: &'static [Stage],
+    /// Takes everything away again.
+    pub(super) end: &'static [&'static str],
+}
+
+/// A part of a scenario; after each, everything is measured.
 pub(super) struct Stage {
     pub(super) name: &'static str,
     /// Command lines, done in turn.
@@ -12,21 +25,21 @@ pub(super) struct Stage {
     pub(super) containers: &'static [&'static str],
 }
 
-/// The networks that are looked at.
-pub(super) const NETWORKS: &[&str] = &[
-    "podman", "front", "back", "inside", "dual", "lone", "other", "chosen", "wire",
-];
+/// The scenario of a Podman that root runs.
+pub(super) const ROOT: Scenario = Scenario {
+    networks: &[
+        "podman", "front", "back", "inside", "dual", "lone", "other", "chosen", "wire",
+    ],
+    names: &[
+        "web", "www", "app", "db", "data", "vault", "vault2", "six", "six2", "lone1", "lone2", "other1", "old",
+        "chosen1",
+    ],
+    published: &[8080, 8081, 8082, 8083, 8084, 8085, 8086, 8087, 9000, 9001],
+    stages: STAGES,
+    end: END,
+};
 
-/// The names that every container asks for.
-pub(super) const NAMES: &[&str] = &[
-    "web", "www", "app", "db", "data", "vault", "vault2", "six", "six2", "lone1", "lone2", "other1", "old", "chosen1",
-];
-
-/// The host's ports that are published at some time.
-pub(super) const PUBLISHED: &[u16] = &[8080, 8081, 8082, 8083, 8084, 8085, 8086, 8087, 9000, 9001];
-
-/// The scenario.
-pub(super) const STAGES: &[Stage] = &[
+const STAGES: &[Stage] = &[
     Stage {
         name: "run",
         commands: &[
@@ -87,8 +100,7 @@ pub(super) const STAGES: &[Stage] = &[
     },
 ];
 
-/// Takes everything away again.
-pub(super) const END: &[&str] = &[
+const END: &[&str] = &[
     "rm -f -t 0 web",
     "rm -f -t 0 app",
     "rm -f -t 0 db",

@@ -6,21 +6,28 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use zdocker_engine::signals::{self, ProcessRef};
 
 use super::Dns;
 use crate::output;
 
 /// The file in the server's directory that names its process.
 pub(super) const PID_FILE: &str = "aardvark.pid";
+/// How long a server may take to end.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Dns {
     /// Makes the running server read its files again, or starts one.
     pub(super) fn reload_or_start(&self) -> Result<()> {
+        if self.rootless {
+            self.end_stray()?;
+        }
         match self.reload()? {
             Some(pid) => {
                 self.warn_of_other_namespace(pid);
@@ -57,24 +64,24 @@ impl Dns {
         Ok(is_server.then(|| Pid::from_raw(pid)))
     }
 
+    /// Ends a server in another network namespace. A user's Podman has one at a time, which goes with its last container and comes
+    /// anew with the next: a server in an earlier one serves nobody any more.
+    fn end_stray(&self) -> Result<()> {
+        let Some(pid) = self.running()?.filter(|pid| is_elsewhere(*pid)) else {
+            return Ok(());
+        };
+        let context = || format!("failed to end aardvark-dns (process {pid}), which runs in another network namespace");
+        match ProcessRef::of(pid.as_raw()) {
+            Ok(server) => server.stop(signals::Signal::TERM, GRACE).with_context(context),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(context),
+        }
+    }
+
     /// Starts the server. It goes to the background by itself, after it listens.
     fn start(&self) -> Result<()> {
-        let mut command = if has_systemd() {
-            // In a scope of its own it outlives the service that Podman is started by.
-            let mut command = Command::new("systemd-run");
-            command.args(["-q", "--scope"]);
-            if self.rootless {
-                command.arg("--user");
-            }
-            command.arg(&self.program);
-            command
-        } else {
-            Command::new(&self.program)
-        };
+        let mut command = self.command(has_systemd());
         command
-            .arg("--config")
-            .arg(self.directory())
-            .args(["-p", &self.port.to_string(), "run"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -89,11 +96,30 @@ impl Dns {
         Ok(())
     }
 
-    /// A server in another network namespace (Podman's own for users without rights may have been made anew) serves nobody here.
+    /// The command that starts the server, by systemd or as our own child.
+    pub(super) fn command(&self, by_systemd: bool) -> Command {
+        let mut command = if by_systemd {
+            // In a scope of its own it outlives the service that Podman is started by.
+            let mut command = Command::new("systemd-run");
+            command.args(["-q", "--scope"]);
+            if self.rootless {
+                command.arg("--user");
+            }
+            command.arg(&self.program);
+            command
+        } else {
+            Command::new(&self.program)
+        };
+        command
+            .arg("--config")
+            .arg(self.directory())
+            .args(["-p", &self.port.to_string(), "run"]);
+        command
+    }
+
+    /// A server in another network namespace, which another Podman may use, serves nobody here.
     fn warn_of_other_namespace(&self, pid: Pid) {
-        let namespace = |process: String| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-        let (ours, theirs) = (namespace("self".to_owned()), namespace(pid.to_string()));
-        if ours.is_some() && theirs.is_some() && ours != theirs {
+        if is_elsewhere(pid) {
             output::note(&format!(
                 "warning: aardvark-dns (process {pid}) runs in another network namespace and resolves no names here; stop all \
                  containers, end it, remove {} and start them again",
@@ -101,6 +127,13 @@ impl Dns {
             ));
         }
     }
+}
+
+/// Whether a process is known to be in another network namespace.
+fn is_elsewhere(pid: Pid) -> bool {
+    let namespace = |process: String| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let (ours, theirs) = (namespace("self".to_owned()), namespace(pid.to_string()));
+    ours.is_some() && theirs.is_some() && ours != theirs
 }
 
 /// Whether a process is a name server for `directory`.

@@ -159,6 +159,26 @@ fn a_process_that_is_no_server_gets_no_signal() {
 }
 
 #[test]
+fn systemd_starts_a_server_in_a_scope_of_its_own() {
+    let words = |rootless, by_systemd| {
+        let dns = Dns::new(Path::new("/run/n"), Path::new("/lib/aardvark-dns"), 1053, rootless);
+        let command = dns.command(by_systemd);
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        words
+            .map(|word| word.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let server = "/lib/aardvark-dns --config /run/n/aardvark-dns -p 1053 run";
+    assert_eq!(words(false, true), format!("systemd-run -q --scope {server}"));
+    assert_eq!(words(true, true), format!("systemd-run -q --scope --user {server}"));
+    assert_eq!(
+        (words(false, false), words(true, false)),
+        (server.to_owned(), server.to_owned())
+    );
+}
+
+#[test]
 fn ports_of_the_environment() {
     assert_eq!(Dns::port_from(None).unwrap(), 53);
     assert_eq!(Dns::port_from(Some("1053")).unwrap(), 1053);
@@ -275,4 +295,28 @@ fn debians_server_resolves_names() {
         assert!(third.ends(), "the server does not end with its last network");
     });
     assert_eq!(text(&dns, "front"), None);
+}
+
+#[test]
+fn a_users_server_in_an_earlier_namespace_is_replaced() {
+    if !Path::new(SERVER).exists() || !geteuid().is_root() {
+        output::note("SKIPPED: this needs root and Debian's package aardvark-dns");
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let dns = Dns::new(directory.path(), Path::new(SERVER), 53, true);
+    let mut first = None;
+    in_namespace(|| {
+        dns.added(&[entry("front", "c1", &["10.89.0.2"], &["web"])]).unwrap();
+        first = Some(Running::of(&dns));
+    });
+    in_namespace(|| {
+        dns.added(&[entry("front", "c2", &["10.89.0.3"], &["db"])]).unwrap();
+        let second = Running::of(&dns);
+        assert!(first.as_ref().unwrap().ends());
+        ask("db", "10.89.0.3");
+        dns.removed("c2", &["front"]).unwrap();
+        dns.removed("c1", &["front"]).unwrap();
+        assert!(second.ends());
+    });
 }
