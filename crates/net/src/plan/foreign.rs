@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{create_bridge, gateways};
-use crate::model::{BridgeDevice, Network, Ownership, Pool};
+use crate::model::{BridgeDevice, HostInVlan, Network, Ownership, Pool};
 use crate::op::{Op, Place};
 use crate::seen::Seen;
 use crate::subnet::Subnet;
@@ -47,6 +47,9 @@ pub fn like(wanted: &Network, recorded: &Network) -> Network {
     let mut network = wanted.clone();
     network.created = recorded.created;
     network.settings.ingress = recorded.settings.ingress;
+    if network.settings.host_in_vlan == HostInVlan::Wished {
+        network.settings.host_in_vlan = recorded.settings.host_in_vlan;
+    }
     if network.settings.pools_grow {
         let known = |pool: &&Pool| !wanted.pools.iter().any(|other| other.subnet == pool.subnet);
         network.pools.extend(recorded.pools.iter().filter(known).cloned());

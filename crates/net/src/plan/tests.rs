@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
-    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings, Trunk,
+    Driver, EndpointSettings, GatewayMode, HostInVlan, InterfaceAddress, Isolation, Ownership, Pool, RouteKind,
+    Settings, Trunk,
 };
 use crate::names::{Id, MacAddress};
 use crate::seen::{SeenBridge, SeenLink};
@@ -381,6 +382,13 @@ fn the_host_is_the_gateway_of_one_vlan_of_a_bridge() {
     let mut elsewhere = shared(Some(7));
     elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
     assert!(!contend_for_vlan(&elsewhere, &shared(Some(8))));
+    // Whose host is in another VLAN is the network's own choice for as long as it is there.
+    let (mut wished, mut settled) = (shared(Some(7)), shared(Some(7)));
+    wished.settings.host_in_vlan = HostInVlan::Wished;
+    settled.settings.host_in_vlan = HostInVlan::Elsewhere;
+    assert!(contend_for_vlan(&wished, &shared(Some(8))));
+    assert!(!contend_for_vlan(&settled, &shared(Some(8))));
+    assert_eq!(like(&wished, &settled), settled);
 }
 
 #[test]
