@@ -126,13 +126,8 @@ pub enum EngineError {
          of them only; leave out one's gateway, or use another bridge"
     )]
     OtherVlan { network: String, other: String },
-    #[error(
-        "network {network:?} is made by driver {driver} so far, and containers are on it; take them off before another makes it"
-    )]
-    OtherDriver {
-        network: String,
-        driver: zdocker_net::model::Driver,
-    },
+    #[error("network {network:?} has {has} so far, and containers are on it; take them off before it gets another")]
+    MadeOtherwise { network: String, has: String },
     #[error("no free port of this host was found for {0}")]
     NoFreePort(String),
     #[error("container {name:?} publishes no port {port}; zdocker port {name} shows what it does")]

@@ -43,7 +43,7 @@ impl Engine {
                 Err(EngineError::Address(_) | EngineError::PortPublished(_)) if self.forget_gone()? => {
                     self.record_plug(request)?
                 }
-                Err(EngineError::OtherDriver { .. }) => {
+                Err(EngineError::MadeOtherwise { .. }) => {
                     let networks = request.endpoints.iter().map(|(network, _)| network.id.clone());
                     self.wait_for_leaving(&networks.collect::<Vec<_>>())?;
                     self.record_plug(request)?

@@ -42,20 +42,29 @@ pub(crate) fn refuse_missing_devices(network: &Network, seen: &Seen) -> Result<(
     }
 }
 
+/// What a network has, if it is to have another one, and cannot while containers are on it.
+fn made_otherwise(recorded: &Network, wanted: &Network) -> Option<String> {
+    if recorded.driver != wanted.driver {
+        return Some(format!("driver {}", recorded.driver));
+    }
+    let (has, wanted) = (recorded.bridge.as_ref()?, wanted.bridge.as_ref()?);
+    (has.name != wanted.name).then(|| format!("bridge {}", has.name))
+}
+
 impl Engine {
     /// The network that is wanted, recorded and real; and whether it was made so just now. To be called with the networks'
     /// lock held.
     pub(super) fn foreign_network(&mut self, wanted: &Network) -> Result<(Network, bool), EngineError> {
         let record = self.store.read(|records| records.network(&wanted.id))?;
         match record {
-            Some(record) if record.state == State::Ready && record.network.driver != wanted.driver => {
-                let (name, driver) = (wanted.name.to_string(), record.network.driver);
-                if self.remove_if_unused_locked(&[record.network])?.is_empty() {
-                    return Err(EngineError::OtherDriver { network: name, driver });
-                }
-                Ok((self.create_foreign(wanted)?, true))
-            }
             Some(record) if record.state == State::Ready => {
+                if let Some(has) = made_otherwise(&record.network, wanted) {
+                    if self.remove_if_unused_locked(&[record.network])?.is_empty() {
+                        let network = wanted.name.to_string();
+                        return Err(EngineError::MadeOtherwise { network, has });
+                    }
+                    return Ok((self.create_foreign(wanted)?, true));
+                }
                 let record = self.reformed(record, wanted)?;
                 self.make_real(&record)?;
                 let now = self.store.read(|records| records.network(&wanted.id))?;

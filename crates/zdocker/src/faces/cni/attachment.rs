@@ -367,6 +367,7 @@ fn check(request: &Request, design: &Design) -> Result<(), CniError> {
     {
         lines.push("prevResult does not have it".to_owned());
     }
+    lines.extend(other_mac(&previous, &network, &endpoint));
     let lacks = own_ips(&previous, request).filter(|ip| !endpoint.addresses.contains(&ip.address));
     lines.extend(lacks.map(|ip| format!("address {} of prevResult is not its own", ip.address)));
     lines.extend(engine.check_plugged(&request.container_id(), &network.id)?);
@@ -375,6 +376,14 @@ fn check(request: &Request, design: &Design) -> Result<(), CniError> {
         Some(name) => delegate::tell(request, &name, "CHECK"),
         None => Ok(()),
     }
+}
+
+/// What differs if a result has the endpoint's interface with another Ethernet address than it was given.
+fn other_mac(result: &CniResult, network: &Network, endpoint: &Endpoint) -> Option<String> {
+    let place = result.place_of(endpoint.interface.as_str(), endpoint.sandbox.as_deref()?)?;
+    let mac = result.interfaces[place].mac.to_ascii_lowercase();
+    let differs = network.has_own_macs() && !mac.is_empty() && mac != endpoint.mac.to_string();
+    differs.then(|| format!("Ethernet address {mac} of prevResult is not its own"))
 }
 
 fn gc(request: &Request, design: Result<Design, CniError>) -> Result<(), CniError> {

@@ -162,7 +162,8 @@ mod tests {
     fn what_is_said_counts() {
         let design = read(json!({
             "bridge": "br7", "isDefaultGateway": true, "ipMasq": true, "mtu": 1400, "vlan": 7, "portIsolation": true,
-            "hairpinMode": true, "forceAddress": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
+            "hairpinMode": true, "forceAddress": true, "dns": {"nameservers": ["10.0.0.1"]},
+            "runtimeConfig": {"mac": "02:00:00:00:00:09"},
             "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}
         }))
         .unwrap();

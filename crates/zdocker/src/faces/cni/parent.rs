@@ -37,7 +37,8 @@ pub(super) fn ipvlan(request: &Request) -> Result<Design, CniError> {
     Ok(design)
 }
 
-/// Has a design take its parent and its addresses from what the plug-ins before it brought about, where it does not say them.
+/// Has a design take its parent and its addresses, where it does not say them, from what the plug-ins before it brought
+/// about.
 fn follow(design: &mut Design, request: &Request, previous: CniResult) -> Result<(), CniError> {
     let fields = request.fields();
     if let Some(parent) = design.network.parent.as_mut().filter(|parent| parent.is_unchosen()) {

@@ -322,6 +322,40 @@ fn macvlan_goes_by_another_path_than_it_came() {
     until("the interface is gone", || interfaces(&sandbox.net).is_empty());
 }
 
+/// Two networks of one name are one network.
+#[test]
+fn a_network_gets_another_bridge_when_nobody_is_on_it() {
+    let runtime = Runtime::ours();
+    let of = |name: &str, subnet: &str| {
+        let mut plugin = bridge();
+        plugin["bridge"] = json!(name);
+        plugin["ipam"]["ranges"] = json!([[{ "subnet": subnet }]]);
+        list("1.0.0", "net", json!([plugin]))
+    };
+    let (one, two) = (of("cni0", "10.88.0.0/24"), of("cni1", "10.89.0.0/24"));
+    let [a, b] = ["a", "b"].map(|name| runtime.sandbox(name));
+    let own = addresses(&runtime.add(&one, &Call::new(&a)))[0];
+    let refused = runtime.try_add(&two, &Call::new(&b)).unwrap_err();
+    assert!(
+        refused.printed["msg"].as_str().unwrap().contains("bridge cni0"),
+        "{refused:?}"
+    );
+    let server = Server::start(&a.net, "a", 80);
+    assert_eq!(reaches(&runtime.host.net, Proto::Tcp, (own, 80)).server, "a");
+    drop(server);
+    runtime.del(&one, &Call::new(&a));
+    runtime.add(&two, &Call::new(&b));
+    assert_eq!(
+        interfaces(&runtime.host.net)
+            .iter()
+            .filter(|name| name.starts_with("cni"))
+            .count(),
+        1
+    );
+    runtime.check(&two, &Call::new(&b)).unwrap();
+    runtime.del(&two, &Call::new(&b));
+}
+
 /// What makes a network may change while nobody is on it.
 #[test]
 fn another_plug_in_makes_a_network_that_nobody_is_on() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::driver::{Call, Runtime, Sandbox};
+use super::driver::{Call, Runtime, Sandbox, execution_config};
 use super::{both, both_ours, dual_bridge, list, portmap, ports};
 
 both!(
@@ -11,6 +11,7 @@ both!(
     a_route_that_was_removed_is_missed,
     an_interface_that_was_removed_is_missed,
     a_bridge_that_was_removed_is_missed,
+    the_result_of_something_else_is_noticed,
 );
 
 fn dual(runtime: &Runtime, version: &str) -> Value {
@@ -83,6 +84,33 @@ fn an_interface_that_was_removed_is_missed(runtime: &Runtime) {
 
 fn a_bridge_that_was_removed_is_missed(runtime: &Runtime) {
     is_missed(runtime, |_| runtime.host.net.ip("link del dev cni0"));
+}
+
+fn the_result_of_something_else_is_noticed(runtime: &Runtime) {
+    let list = dual(runtime, "1.0.0");
+    let sandbox = runtime.sandbox("a");
+    let call = Call::new(&sandbox);
+    let result = runtime.add(&list, &call);
+    let mac = result["interfaces"][2]["mac"].as_str().unwrap().to_owned();
+    let check = |result: &Value| {
+        let config = execution_config(&list, &list["plugins"][0], &call, Some(result));
+        runtime.single("CHECK", &config, &call)
+    };
+    check(&result).unwrap();
+    for (place, value) in [
+        ("/interfaces/2/mac", json!("02:00:00:00:00:99")),
+        ("/interfaces/2/name", json!("eth7")),
+        ("/interfaces/2/sandbox", json!("/run/netns/other")),
+        ("/ips/0/address", json!("10.88.0.99/24")),
+    ] {
+        let mut other = result.clone();
+        *other.pointer_mut(place).unwrap() = value;
+        check(&other).expect_err(place);
+    }
+    assert_eq!(
+        sandbox.net.ip_json(&["link", "show", "dev", "eth0"])[0]["address"],
+        mac.as_str()
+    );
 }
 
 #[test]

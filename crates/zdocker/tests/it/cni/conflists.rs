@@ -204,8 +204,8 @@ fn act_as_kubernetes(runtime: &Runtime) {
     }
 }
 
-/// Has the container ask itself by the address of a service that it alone is behind, as kube-proxy makes one where bridged
-/// packets pass iptables.
+/// Has the container ask itself by the address of a service that it alone is behind, as kube-proxy makes one where
+/// bridged packets pass iptables.
 fn ask_by_service(runtime: &Runtime, sandbox: &Sandbox) -> Value {
     let own = addresses_of(&sandbox.net, "eth0")[0]
         .split('/')
