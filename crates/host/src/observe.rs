@@ -51,9 +51,10 @@ impl Kernel {
             let bridge = names.get(&link.master?)?;
             Some((link.seen.name.clone(), bridge.seen.name.clone()))
         });
-        let egress = egress(&routes)
-            .and_then(|index| names.get(&index))
-            .map(|link| &link.seen);
+        let link_of = |route: &Route| Some(&names.get(&route.index?)?.seen);
+        let defaults = defaults(&routes);
+        let mut of_the_host = defaults.iter().filter(|route| route.in_main_table());
+        let egress = of_the_host.next().and_then(|route| link_of(route));
         let is_on = |key| Ok::<_, SysctlError>(sysctl::read(key)?.map(|value| value != "0"));
         Ok(Seen {
             connected: connected.collect(),
@@ -61,6 +62,10 @@ impl Kernel {
             ports: ports.collect(),
             egress_mtu: egress.map(|link| link.mtu),
             egress: egress.map(|link| link.name.clone()),
+            ways_out: defaults
+                .iter()
+                .filter_map(|route| Some(link_of(route)?.name.clone()))
+                .collect(),
             routes: routes
                 .iter()
                 .map(|route| route.destination)
@@ -165,12 +170,10 @@ impl Kernel {
     }
 }
 
-/// The interface that the best default route leaves by, IPv4's before IPv6's.
-fn egress(routes: &[Route]) -> Option<u32> {
-    let defaults = routes
-        .iter()
-        .filter(|route| route.in_main_table() && route.destination.prefix() == 0);
-    let best = defaults.filter(|route| route.index.is_some());
-    best.min_by_key(|route| (route.destination.family(), route.metric))
-        .and_then(|route| route.index)
+/// The default routes that lead on, the best first, IPv4's before IPv6's.
+fn defaults(routes: &[Route]) -> Vec<&Route> {
+    let defaults = routes.iter().filter(|route| route.destination.prefix() == 0);
+    let mut leading: Vec<&Route> = defaults.filter(|route| route.index.is_some()).collect();
+    leading.sort_by_key(|route| (route.destination.family(), route.metric));
+    leading
 }

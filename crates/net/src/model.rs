@@ -17,7 +17,7 @@ pub use self::device::{
 };
 pub use self::endpoint::{Bandwidth, Callers, Endpoint, EndpointSettings, InterfaceAddress};
 pub use self::route::{Route, RouteKind};
-pub use self::settings::{ConfigOnly, GatewayMode, Ingress, Isolation, Settings};
+pub use self::settings::{ConfigOnly, GatewayMode, HostInVlan, Ingress, Isolation, Settings};
 
 use crate::names::{Id, Name};
 use crate::subnet::{AddressRange, Family, Subnet};

@@ -21,7 +21,7 @@ pub struct SeenLink {
 pub struct Seen {
     /// Every interface.
     pub links: Vec<SeenLink>,
-    /// The interfaces that are ports of a bridge, each with its bridge.
+    /// The interfaces that are ports of a bridge or VRF, each with that.
     pub ports: Vec<(InterfaceName, InterfaceName)>,
     /// The subnets that the host has an address in, with the interface that bears it.
     pub connected: Vec<(InterfaceName, Subnet)>,
@@ -33,6 +33,8 @@ pub struct Seen {
     pub egress: Option<InterfaceName>,
     /// Its MTU in bytes.
     pub egress_mtu: Option<u32>,
+    /// The interfaces that default routes of any table leave by, best first.
+    pub ways_out: Vec<InterfaceName>,
     /// Whether IPv4 packets are forwarded (`net.ipv4.ip_forward`).
     pub forwarding_v4: bool,
     /// Whether IPv6 packets are forwarded (`net.ipv6.conf.all.forwarding`); `None` if the host has no IPv6.
@@ -49,7 +51,13 @@ impl Seen {
         self.links.iter().find(|link| link.name == *name)
     }
 
-    /// The bridge that the interface called `name` is a port of.
+    /// The interface that a VRF's default route leaves by. One that is in a VRF has its routes in the VRF's table.
+    pub fn way_out_of(&self, vrf: &InterfaceName) -> Option<&SeenLink> {
+        let mut ways = self.ways_out.iter().filter(|name| self.master(name) == Some(vrf));
+        ways.find_map(|name| self.link(name))
+    }
+
+    /// The bridge or VRF that the interface called `name` is a port of.
     pub fn master(&self, name: &InterfaceName) -> Option<&InterfaceName> {
         let port = self.ports.iter().find(|(port, _)| port == name);
         port.map(|(_, bridge)| bridge)

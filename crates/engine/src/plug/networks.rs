@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use zdocker_host::store::{NetworkRecord, State};
 use zdocker_net::firewall::network_elements;
-use zdocker_net::model::{Endpoint, Ingress, Network, Ownership};
+use zdocker_net::model::{Endpoint, HostInVlan, Ingress, Network, Ownership};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, without};
@@ -102,9 +102,9 @@ impl Engine {
         self.finish_half_done_networks()?;
         self.restore_damaged_firewall()?;
         let seen = self.kernel().observe()?;
-        let network = plan::adopting(wanted, &seen);
+        let mut network = plan::adopting(wanted, &seen);
         refuse_missing_devices(&network, &seen)?;
-        self.refuse_other_vlan(&network)?;
+        self.settle_vlan(&mut network)?;
         self.store
             .write(|records| Ok::<_, EngineError>(records.insert_foreign_network(&network, State::Creating)?))?;
         let plan = plan::create_network(&network, &seen);
@@ -115,11 +115,15 @@ impl Engine {
         Ok(network)
     }
 
-    /// Refuses a network that would take the host out of the VLAN of another one's.
-    fn refuse_other_vlan(&mut self, network: &Network) -> Result<(), EngineError> {
+    /// Leaves the host in the VLAN of another network, or refuses a network that needs it in its own.
+    fn settle_vlan(&mut self, network: &mut Network) -> Result<(), EngineError> {
         let networks = self.store.read(|records| records.networks())?;
         let mut others = networks.iter().filter(|other| other.network.id != network.id);
         match others.find(|other| plan::contend_for_vlan(network, &other.network)) {
+            Some(_) if network.settings.host_in_vlan == HostInVlan::Wished => {
+                network.settings.host_in_vlan = HostInVlan::Elsewhere;
+                Ok(())
+            }
             Some(other) => Err(EngineError::OtherVlan {
                 network: network.name.to_string(),
                 other: other.network.name.to_string(),

@@ -67,6 +67,27 @@ impl Ingress {
     }
 }
 
+/// Whether the host is the gateway of a network in a VLAN of a bridge; it is in one VLAN of each bridge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostInVlan {
+    /// It must be: the network is refused where the host is in another VLAN.
+    #[default]
+    Required,
+    /// It is, unless it is in another VLAN.
+    Wished,
+    /// It is in another one: somebody else is the gateway.
+    Elsewhere,
+}
+
+impl HostInVlan {
+    /// serde asks by reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_required(&self) -> bool {
+        *self == HostInVlan::Required
+    }
+}
+
 /// Of a network that is but a configuration for others: the families for which it leaves the subnet to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigOnly {
@@ -114,6 +135,9 @@ pub struct Settings {
     pub force_address: bool,
     /// The bridge gets no IPv4 address; somebody else gives it one.
     pub inhibit_v4: bool,
+    /// Whether the host is the gateway of its VLAN.
+    #[serde(skip_serializing_if = "HostInVlan::is_required")]
+    pub host_in_vlan: HostInVlan,
     /// Where ports are published for which no address of the host is given; at every address if missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_binding: Option<IpAddr>,
@@ -176,6 +200,8 @@ impl Settings {
 
     /// Whether the bridge gets its gateway address of `family`.
     pub fn has_gateway_address(&self, family: Family) -> bool {
-        self.gateway_mode(family) != GatewayMode::Isolated && !(self.inhibit_v4 && family == Family::V4)
+        self.gateway_mode(family) != GatewayMode::Isolated
+            && !(self.inhibit_v4 && family == Family::V4)
+            && self.host_in_vlan != HostInVlan::Elsewhere
     }
 }

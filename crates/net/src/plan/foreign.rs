@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{create_bridge, gateways};
-use crate::model::{BridgeDevice, Network, Ownership, Pool};
+use crate::model::{BridgeDevice, HostInVlan, Network, Ownership, Pool};
 use crate::op::{Op, Place};
 use crate::seen::Seen;
 use crate::subnet::Subnet;
@@ -12,8 +12,8 @@ use crate::subnet::Subnet;
 const ETHERNET_MTU: u32 = 1500;
 
 /// `network` with what its device takes over from what is there: its Ethernet address where it is not to be ours alone, and
-/// where no size of its packets is given (0), that of the bridge or of the host's way out. Where no parent is chosen, the way
-/// out is.
+/// where no size of its packets is given (0), that of the bridge, or of the way out of the host or of the bridge's VRF. Where
+/// no parent is chosen, the way out is.
 pub fn adopting(network: &Network, seen: &Seen) -> Network {
     let mut network = network.clone();
     if let Some(bridge) = &mut network.bridge {
@@ -25,7 +25,11 @@ pub fn adopting(network: &Network, seen: &Seen) -> Network {
         }
         bridge.mac = mac;
         if bridge.mtu == 0 {
-            let mtu = there.map(|link| link.mtu).or(seen.egress_mtu);
+            let way_out = match &bridge.vrf {
+                Some(vrf) => seen.way_out_of(vrf).map(|link| link.mtu),
+                None => seen.egress_mtu,
+            };
+            let mtu = there.map(|link| link.mtu).or(way_out);
             bridge.mtu = mtu.unwrap_or(ETHERNET_MTU);
         }
     }
@@ -43,6 +47,9 @@ pub fn like(wanted: &Network, recorded: &Network) -> Network {
     let mut network = wanted.clone();
     network.created = recorded.created;
     network.settings.ingress = recorded.settings.ingress;
+    if network.settings.host_in_vlan == HostInVlan::Wished {
+        network.settings.host_in_vlan = recorded.settings.host_in_vlan;
+    }
     if network.settings.pools_grow {
         let known = |pool: &&Pool| !wanted.pools.iter().any(|other| other.subnet == pool.subnet);
         network.pools.extend(recorded.pools.iter().filter(known).cloned());

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
-    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings, Trunk,
+    Driver, EndpointSettings, GatewayMode, HostInVlan, InterfaceAddress, Isolation, Ownership, Pool, RouteKind,
+    Settings, Trunk,
 };
 use crate::names::{Id, MacAddress};
 use crate::seen::{SeenBridge, SeenLink};
@@ -278,6 +279,30 @@ fn what_is_there_is_adopted() {
 }
 
 #[test]
+fn a_vrf_has_a_way_out_of_its_own() {
+    let name = |name: &str| name.parse::<InterfaceName>().unwrap();
+    let network = with_bridge(|bridge| {
+        bridge.mtu = 0;
+        bridge.vrf = Some(name("blue"));
+    });
+    let link = |own: &str, mtu| SeenLink {
+        name: name(own),
+        mac: None,
+        mtu,
+    };
+    let mut seen = Seen {
+        links: vec![link("eth0", 9000), link("eth1", 3000), link("eth2", 2000)],
+        ports: vec![(name("eth1"), name("blue")), (name("eth2"), name("red"))],
+        egress_mtu: Some(9000),
+        ways_out: ["eth0", "eth2", "eth1"].map(name).to_vec(),
+        ..Seen::default()
+    };
+    assert_eq!(adopting(&network, &seen).bridge.unwrap().mtu, 3000);
+    seen.ways_out.pop();
+    assert_eq!(adopting(&network, &seen).bridge.unwrap().mtu, 1500);
+}
+
+#[test]
 fn vlans_and_vrfs() {
     let network = with_bridge(|bridge| {
         bridge.vlan = Some(7);
@@ -357,6 +382,13 @@ fn the_host_is_the_gateway_of_one_vlan_of_a_bridge() {
     let mut elsewhere = shared(Some(7));
     elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
     assert!(!contend_for_vlan(&elsewhere, &shared(Some(8))));
+    // Whose host is in another VLAN is the network's own choice for as long as it is there.
+    let (mut wished, mut settled) = (shared(Some(7)), shared(Some(7)));
+    wished.settings.host_in_vlan = HostInVlan::Wished;
+    settled.settings.host_in_vlan = HostInVlan::Elsewhere;
+    assert!(contend_for_vlan(&wished, &shared(Some(8))));
+    assert!(!contend_for_vlan(&settled, &shared(Some(8))));
+    assert_eq!(like(&wished, &settled), settled);
 }
 
 #[test]

@@ -211,6 +211,13 @@ mod tests {
     }
 
     #[test]
+    fn paths_need_not_be_text() {
+        let path = OsString::from_vec(b"/tmp/\xff".to_vec());
+        let (verb, options) = parse(["--config".into(), path.clone(), "version".into()].into_iter()).unwrap();
+        assert_eq!((verb, options.config), (Verb::Version, Some(path.into())));
+    }
+
+    #[test]
     fn verbs() {
         for (line, expected) in [
             ("teardown /ns", Ok(Verb::Teardown("/ns".into()))),

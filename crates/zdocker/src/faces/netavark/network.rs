@@ -6,8 +6,8 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 use zdocker_net::attach::foreign::{Addresses, ForeignRequest};
 use zdocker_net::model::{
-    BridgeDevice, Children, Driver, GatewayMode, InterfaceAddress, IpvlanFlag, IpvlanMode, Isolation, MacvlanMode,
-    Network, Ownership, ParentDevice, Pool, Route, RouteKind, Settings,
+    BridgeDevice, Children, Driver, GatewayMode, HostInVlan, InterfaceAddress, IpvlanFlag, IpvlanMode, Isolation,
+    MacvlanMode, Network, Ownership, ParentDevice, Pool, Route, RouteKind, Settings,
 };
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::subnet::{Family, Subnet};
@@ -155,6 +155,9 @@ fn bridge(network: &mut Network, known: Object, wish: Object, defaults: Defaults
         };
         device.mtu = options.parsed("mtu")?.unwrap_or(0);
         device.vlan = options.parsed("vlan")?;
+        if device.vlan.is_some() {
+            network.settings.host_in_vlan = HostInVlan::Wished;
+        }
         device.vrf = options.parsed("vrf")?;
         isolation = match options.optional_text("isolate")? {
             None => defaults.isolation,

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Feature, HOST_V4, Host, NetNs, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
+    Feature, HOST_V4, Host, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
 };
 
-use super::{Caller, Sandbox, as_map, error, input, network, with};
+use super::{Caller, Sandbox, as_map, error, get, input, network, set, with};
 
 /// The routes of a container's main table, without what the kernel made itself.
 fn routes(sandbox: &Sandbox, family: &str) -> Vec<String> {
@@ -160,16 +160,6 @@ fn an_internal_network_makes_no_router_of_the_host() {
         caller.teardown(&c, &wanted);
         c.is_empty_soon();
     }
-}
-
-/// Sets kernel variables, each `NAME=VALUE`, of a network namespace.
-fn set(net: &NetNs, variables: &[&str]) {
-    net.output("sysctl", &[&["-q", "-w"], variables].concat(), "");
-}
-
-/// A kernel variable of a network namespace.
-fn get(net: &NetNs, name: &str) -> String {
-    net.output("sysctl", &["-n", name], "").trim().to_owned()
 }
 
 #[test]
@@ -466,11 +456,18 @@ fn a_bridge_in_a_vrf() {
     let host = Host::new();
     let caller = Caller::new(&host);
     let c = Sandbox::new(&host, "c");
-    host.net.ip("link add red type vrf table 77\nlink set red up");
+    // The VRF has a way out of its own.
+    host.net.ip(
+        "link add red type vrf table 77\nlink set red up\nlink add aside mtu 1300 type veth peer name aside2\n\
+         link set aside master red\nlink set aside up\nlink set aside2 up\naddr add 192.0.2.1/24 dev aside\n\
+         route add default via 192.0.2.2 table 77",
+    );
     let before = Snapshot::take(&host);
     let wanted = input(2, &[&with(network(1), json!({"options": {"vrf": "red"}}))]);
     caller.setup(&c, &wanted);
-    assert_eq!(host.net.ip_json(&["link", "show", "podman1"])[0]["master"], "red");
+    let bridge = &host.net.ip_json(&["link", "show", "podman1"])[0];
+    assert_eq!((&bridge["master"], &bridge["mtu"]), (&json!("red"), &json!(1300)));
+    assert_eq!(c.net.ip_json(&["link", "show", "eth0"])[0]["mtu"], 1300);
     caller.teardown(&c, &wanted);
     before.assert_same(&host);
 }

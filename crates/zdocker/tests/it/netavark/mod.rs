@@ -190,3 +190,13 @@ fn as_map(mut input: Value) -> Value {
 fn mapping(host_ip: &str, host: u16, container: u16, protocol: &str, range: u16) -> Value {
     json!({"host_ip": host_ip, "host_port": host, "container_port": container, "protocol": protocol, "range": range})
 }
+
+/// Sets kernel variables, each `NAME=VALUE`, of a network namespace.
+fn set(net: &NetNs, variables: &[&str]) {
+    net.output("sysctl", &[&["-q", "-w"], variables].concat(), "");
+}
+
+/// A kernel variable of a network namespace.
+fn get(net: &NetNs, name: &str) -> String {
+    net.output("sysctl", &["-n", name], "").trim().to_owned()
+}

@@ -8,7 +8,7 @@ use crate::harness::{
     HOST_V4, HOST_V6, Host, NetNs, Proto, Server, Snapshot, UdpFlow, does_not_reach, ip, reaches, until,
 };
 
-use super::{Caller, Sandbox, error, input, mapping, network, with};
+use super::{Caller, Sandbox, error, input, mapping, network, set, with};
 
 fn publishing(own: u8, networks: &[&Value], mappings: &[Value]) -> Value {
     with(input(own, networks), json!({ "port_mappings": mappings }))
@@ -142,6 +142,9 @@ fn a_udp_flow_that_was_there_before_follows() {
 fn several_networks_publish_by_the_first_that_can() {
     let host = Host::new();
     let caller = Caller::new(&host);
+    // What comes in must come by where it would be answered (RFC 3704).
+    let strict = ["net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1"];
+    set(&host.net, &strict);
     let before = Snapshot::take(&host);
     let internal = with(network(1), json!({"internal": true}));
     let v4 = with(
@@ -151,6 +154,7 @@ fn several_networks_publish_by_the_first_that_can() {
     let (second, third) = (network(3), network(4));
     for networks in [[&internal, &v4, &second, &third], [&third, &internal, &second, &v4]] {
         let c = Sandbox::new(&host, "c");
+        set(&c.net, &strict);
         let wanted = publishing(2, &networks, &[mapping("", 8080, 7000, "tcp", 1)]);
         caller.setup(&c, &wanted);
         // Interfaces come in the networks' order.

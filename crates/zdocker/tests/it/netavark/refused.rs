@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Host, Snapshot};
 
-use super::{Caller, Sandbox, error, input, network, with};
+use super::{Caller, Sandbox, error, input, network, set, with};
 
 #[test]
 fn input_that_is_none() {
@@ -169,7 +169,7 @@ fn addresses_of_a_family_that_the_host_has_not() {
         "net.ipv6.conf.all.disable_ipv6=1",
         "net.ipv6.conf.default.disable_ipv6=1",
     ];
-    host.net.output("sysctl", &[&["-q", "-w"], &switches[..]].concat(), "");
+    set(&host.net, &switches);
     let before = Snapshot::take(&host);
     let refused = caller.refused(&c, &input(2, &[&network(1)]));
     assert!(refused.contains("fd00:89:1::1"), "{refused}");
