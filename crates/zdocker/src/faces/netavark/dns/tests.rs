@@ -2,7 +2,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -200,11 +199,6 @@ impl Running {
         Running(pid(dns))
     }
 
-    /// Kills it, and says whether it ends. Debian's may have ended by itself, when a signal came while it heeded another.
-    fn is_killed(&self) -> bool {
-        matches!(kill(self.0, Signal::SIGKILL), Ok(()) | Err(Errno::ESRCH)) && self.ends()
-    }
-
     /// Whether it ends before the deadline. Whoever adopted it may not have waited for it yet.
     fn ends(&self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -291,10 +285,13 @@ fn debians_server_resolves_names() {
         dns.removed("c2", &["front"]).unwrap();
         ask("web", "10.89.0.2");
         // One that died is replaced, also by who goes.
-        assert!(Running::of(&dns).is_killed());
+        kill(first.0, Signal::SIGKILL).unwrap();
+        assert!(first.ends());
         dns.added(&[entry("front", "c3", &["10.89.0.4"], &["app"])]).unwrap();
+        let second = Running::of(&dns);
         ask("app", "10.89.0.4");
-        assert!(Running::of(&dns).is_killed());
+        kill(second.0, Signal::SIGKILL).unwrap();
+        assert!(second.ends());
         dns.removed("c3", &["front"]).unwrap();
         let third = Running::of(&dns);
         ask("web", "10.89.0.2");
