@@ -29,8 +29,10 @@ const MAKE_KNOWN: &str = "set -e
     for file in passwd group subuid subgid; do
         mount --bind /run/etc/$file /etc/$file
     done
-    mknod -m 666 /run/dev/tun c 10 200
-    mount --bind /run/dev/tun /dev/net/tun";
+    if test -e /dev/net/tun; then
+        mknod -m 666 /run/dev/tun c 10 200
+        mount --bind /run/dev/tun /dev/net/tun
+    fi";
 
 /// Has the user live on a host, whose `/run` is its own.
 pub(super) fn move_in(host: &Host) {
