@@ -16,6 +16,8 @@ const TESTS: &[&str] = &[
     "netavark::bridge::a_bridge_in_a_vrf",
     "netavark::bridge::vlans_of_one_bridge",
     "netavark::child::ipvlan",
+    "cni::parent::ours::ipvlan_follows",
+    "cni::vlan::several_come_with_their_tags",
     "sctp",
     "macvlan::containers_are_on_the_wire",
     "macvlan::mode_passthru",

@@ -10,7 +10,7 @@ pub use display::Shown;
 use std::net::IpAddr;
 
 use crate::firewall::Element;
-use crate::model::{IpvlanFlag, IpvlanMode, MacvlanMode, Route};
+use crate::model::{IpvlanFlag, IpvlanMode, MacvlanMode, Route, Trunk};
 use crate::names::{InterfaceName, MacAddress};
 use crate::shaping::TokenBucket;
 
@@ -96,6 +96,13 @@ pub enum Op {
         link: InterfaceName,
         /// The VLAN's number, 1 to 4094.
         vlan: u16,
+    },
+    /// Put a port of a bridge, which tells VLANs apart, in VLANs, tagged.
+    JoinTrunk {
+        /// The port.
+        link: InterfaceName,
+        /// The VLANs, and whether the port leaves all others.
+        trunk: Trunk,
     },
     /// Put such a bridge itself in a VLAN, untagged: this host, when it sends by the bridge's addresses, is in it.
     AnswerVlan {
@@ -411,6 +418,7 @@ impl Op {
             | Op::SetSysctl { .. }
             | Op::FilterVlans { .. }
             | Op::JoinVlan { .. }
+            | Op::JoinTrunk { .. }
             | Op::AnswerVlan { .. }
             | Op::JoinVrf { .. }
             | Op::IgnoreRouters { .. }

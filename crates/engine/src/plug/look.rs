@@ -204,7 +204,7 @@ impl Engine {
     /// [`EngineError`] when it cannot be done.
     pub fn restore_plugs(&mut self) -> Result<(), EngineError> {
         let _lock = self.lock_networks()?;
-        if self.recorded()?.real_networks().next().is_none() {
+        if !self.recorded()?.real_networks().any(Network::passes_tables) {
             return Ok(());
         }
         self.restore_firewall().map(drop)

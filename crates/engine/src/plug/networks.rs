@@ -1,9 +1,11 @@
 //! Networks that another engine defines: real when the first container is plugged in, gone after the last one, if that
 //! engine wants it so.
 
+use std::net::IpAddr;
+
 use zdocker_host::store::{NetworkRecord, State};
 use zdocker_net::firewall::network_elements;
-use zdocker_net::model::{Ingress, Network, Ownership};
+use zdocker_net::model::{Endpoint, Ingress, Network, Ownership};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, without};
@@ -128,11 +130,10 @@ impl Engine {
     }
 
     fn reform(&mut self, record: &mut NetworkRecord, after: Network) -> Result<(), EngineError> {
-        let before = &record.network;
-        let (old, new) = (network_elements(before), network_elements(&after));
+        let (old, new) = (network_elements(&record.network), network_elements(&after));
         self.store
             .write(|records| Ok::<_, EngineError>(records.set_network(&after)?))?;
-        record.network = after;
+        let before = std::mem::replace(&mut record.network, after);
         let lost = self.unshared(&record.network, without(&old, &new))?;
         self.take_away(
             "what the network had before it was changed",
@@ -140,7 +141,50 @@ impl Engine {
         )?;
         self.apply(&[Op::AddElements(without(&new, &old))])?;
         let seen = self.kernel().observe()?;
-        self.apply(&plan::complete_bridge(&record.network, &seen))
+        self.apply(&plan::complete_bridge(&record.network, &seen))?;
+        self.readdress(&before, &record.network)?;
+        self.reset_ports(&before, &record.network)
+    }
+
+    /// Takes the gateways from a network's bridge that it has no more.
+    fn readdress(&mut self, before: &Network, after: &Network) -> Result<(), EngineError> {
+        if plan::drop_gateways(before, after, &[], &[]).is_empty() {
+            return Ok(());
+        }
+        let (networks, endpoints) = self
+            .store
+            .read(|records| Ok::<_, EngineError>((records.networks()?, records.endpoints_of_network(&after.id)?)))?;
+        let networks = networks.into_iter().map(|record| record.network);
+        let others: Vec<Network> = networks.filter(|other| other.id != after.id).collect();
+        let addresses = endpoints.iter().flat_map(|record| &record.endpoint.addresses);
+        let held: Vec<IpAddr> = addresses.map(|own| own.address).collect();
+        self.apply(&plan::drop_gateways(before, after, &others, &held))
+    }
+
+    /// Sets the ports of a network's endpoints up as it is now.
+    fn reset_ports(&mut self, before: &Network, after: &Network) -> Result<(), EngineError> {
+        let name = |network: &Network| network.bridge.as_ref().map(|bridge| bridge.name.clone());
+        let Some(bridge) = after.bridge.as_ref().filter(|_| name(before) == name(after)) else {
+            return Ok(());
+        };
+        if before.settings == after.settings {
+            return Ok(());
+        }
+        let records = self.store.read(|records| records.endpoints_of_network(&after.id))?;
+        let endpoints = records.iter().map(|record| &record.endpoint);
+        let is_other =
+            |endpoint: &&Endpoint| plan::port_settings(before, endpoint) != plan::port_settings(after, endpoint);
+        let changed: Vec<&Endpoint> = endpoints.filter(is_other).collect();
+        let seen = self
+            .kernel()
+            .observe_links(changed.iter().map(|endpoint| &endpoint.host_interface))?;
+        let there = changed
+            .iter()
+            .filter(|endpoint| seen.interface(&endpoint.host_interface).is_some());
+        let joins: Vec<Op> = there
+            .map(|endpoint| plan::join_bridge(after, bridge, endpoint))
+            .collect();
+        self.apply(&joins)
     }
 
     /// Says who is kept from a network's containers beside those that the network itself keeps from them.
@@ -157,26 +201,7 @@ impl Engine {
         if after == record.network {
             return Ok(());
         }
-        let was_apart = record.network.settings.keeps_apart();
-        self.reform(&mut record, after)?;
-        let network = &record.network;
-        let Some(bridge) = network
-            .bridge
-            .as_ref()
-            .filter(|_| was_apart != network.settings.keeps_apart())
-        else {
-            return Ok(());
-        };
-        let endpoints = self.store.read(|records| records.endpoints_of_network(&network.id))?;
-        let seen = self
-            .kernel()
-            .observe_links(endpoints.iter().map(|record| &record.endpoint.host_interface))?;
-        let there = endpoints.iter().map(|record| &record.endpoint);
-        let there = there.filter(|endpoint| seen.interface(&endpoint.host_interface).is_some());
-        let joins: Vec<Op> = there
-            .map(|endpoint| plan::join_bridge(network, bridge, endpoint))
-            .collect();
-        self.apply(&joins)
+        self.reform(&mut record, after)
     }
 
     /// Takes those of the networks away that nobody is on.

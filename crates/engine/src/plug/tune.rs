@@ -57,9 +57,7 @@ impl Engine {
         tuning: &Tuning,
         steps: Vec<Op>,
     ) -> Result<(), EngineError> {
-        let mut after = before.clone();
-        after.mac = tuning.mac.unwrap_or(before.mac);
-        after.settings.mtu = tuning.mtu.or(before.settings.mtu);
+        let after = tuned(before, tuning);
         let (old, new) = (endpoint_elements(network, before), endpoint_elements(network, &after));
         self.record_tuned(&after)?;
         // What it may bear then it may bear before it does.
@@ -85,4 +83,17 @@ impl Engine {
         self.store
             .write(|records| Ok(records.set_endpoint(endpoint, State::Ready, Some(me))?))
     }
+}
+
+/// An endpoint as it is to be after its interface was tuned: that this differs from what it was made like is no damage.
+fn tuned(before: &Endpoint, tuning: &Tuning) -> Endpoint {
+    let mut after = before.clone();
+    after.mac = tuning.mac.unwrap_or(before.mac);
+    after.settings.mtu = tuning.mtu.or(before.settings.mtu);
+    let is_own = |(key, _): &&(String, String)| key.split('/').any(|word| word == before.interface.as_str());
+    for (key, value) in tuning.sysctls.iter().filter(is_own) {
+        after.settings.sysctls.retain(|(other, _)| other != key);
+        after.settings.sysctls.push((key.clone(), value.clone()));
+    }
+    after
 }

@@ -46,9 +46,10 @@ impl Execution<'_> {
         self.flush(step)?;
         let ipv6 = self.has_ipv6(mtu);
         if ipv6 {
-            // Netlink has no way to set this.
+            // Netlink has no way to set this. By a procfs of our own it can be set where the system's is read-only, which is to
+            // keep what others have.
             let key = format!("net/ipv6/conf/{name}/accept_ra");
-            sysctl::write(&key, "0").at(step)?;
+            self.kernel.variables().write(&key, "0").at(step)?;
         }
         self.request_on(step, &Place::Host, name, |r, index| {
             link::configure_bridge(r, index, ipv6)

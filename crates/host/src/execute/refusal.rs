@@ -10,7 +10,9 @@ pub(super) fn kind(op: &Op) -> Option<&'static str> {
         Op::CreateIpvlan { .. } => Some("ipvlan"),
         Op::CreateVlan { .. } => Some("vlan"),
         Op::CreateDummy { .. } => Some("dummy"),
-        Op::FilterVlans { .. } | Op::JoinVlan { .. } | Op::AnswerVlan { .. } => Some("bridge (with VLANs)"),
+        Op::FilterVlans { .. } | Op::JoinVlan { .. } | Op::JoinTrunk { .. } | Op::AnswerVlan { .. } => {
+            Some("bridge (with VLANs)")
+        }
         _ => None,
     }
 }

@@ -131,6 +131,9 @@ impl Execution<'_> {
             }
             Op::FilterVlans { bridge } => self.request_on(step, HERE, bridge, vlan::filter),
             Op::JoinVlan { link, vlan } => self.request_on(step, HERE, link, |r, index| vlan::join(r, index, *vlan)),
+            Op::JoinTrunk { link, trunk } => {
+                self.request_on(step, HERE, link, |r, index| vlan::join_trunk(r, index, trunk))
+            }
             Op::AnswerVlan { bridge, vlan } => {
                 self.request_on(step, HERE, bridge, |r, index| vlan::answer(r, index, *vlan))
             }
@@ -210,9 +213,9 @@ impl Execution<'_> {
         }
     }
 
-    /// The index of the interface that a route leaves by; of one that leads nothing on it may be gone.
+    /// The index of the interface that a route leaves by; of one that is not bound to it, it may be gone.
     fn way_out(&mut self, place: &Place, link: &InterfaceName, route: &Route) -> Result<u32, StepError> {
-        if route.kind.is_unicast() {
+        if route.is_bound() {
             self.index(place, link)
         } else {
             Ok(0)

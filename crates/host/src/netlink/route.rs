@@ -46,7 +46,7 @@ const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
 /// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric, or
 /// before it. There, one that is the same in all is refused with `EEXIST`.
-/// `index` is the interface's, of which a route that leads nothing on needs none.
+/// `index` is the interface's, which a route that is not bound to it does without.
 pub(crate) fn add(requests: &mut Requests, route: &model::Route, index: u32, table: Option<u32>) -> usize {
     let flags = if route.beside { CREATE } else { CREATE | REPLACE };
     push(requests, (RTM_NEWROUTE, flags), route, index, table)
@@ -96,7 +96,7 @@ fn push(
         if let Some(via) = route.via.filter(|_| leads_on) {
             m.attribute(RTA_GATEWAY, &octets(via));
         }
-        if leads_on {
+        if route.is_bound() {
             m.u32(RTA_OIF, index);
         }
     })

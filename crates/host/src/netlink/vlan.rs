@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use zdocker_net::model::Trunk;
+
 use super::link::{
     HEADER, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, RTM_DELLINK, RTM_GETLINK,
     RTM_NEWLINK, header,
@@ -67,15 +69,41 @@ fn write_vlan(m: &mut Writer, flags: u16, vlan: u16) {
     m.attribute(IFLA_BRIDGE_VLAN_INFO, &[f0, f1, v0, v1]);
 }
 
-/// Puts a port in one VLAN, untagged, and in no other.
-pub(crate) fn join(requests: &mut Requests, port: u32, vlan: u16) {
+/// The same, from the first to the last.
+fn write_vlans(m: &mut Writer, (first, last): (u16, u16)) {
+    if first == last {
+        return write_vlan(m, 0, first);
+    }
+    write_vlan(m, RANGE_BEGIN, first);
+    write_vlan(m, RANGE_END, last);
+}
+
+/// Takes a port out of all VLANs.
+fn leave(requests: &mut Requests, port: u32) {
     requests.push(RTM_DELLINK, 0, |m| {
         bridge_header(m, port);
+        m.nested(IFLA_AF_SPEC, |m| write_vlans(m, (FIRST, LAST)));
+    });
+}
+
+/// Puts a port in VLANs, tagged.
+pub(crate) fn join_trunk(requests: &mut Requests, port: u32, trunk: &Trunk) {
+    if !trunk.native {
+        leave(requests, port);
+    }
+    requests.push(RTM_SETLINK, 0, |m| {
+        bridge_header(m, port);
         m.nested(IFLA_AF_SPEC, |m| {
-            write_vlan(m, RANGE_BEGIN, FIRST);
-            write_vlan(m, RANGE_END, LAST);
+            for vlans in &trunk.vlans {
+                write_vlans(m, *vlans);
+            }
         });
     });
+}
+
+/// Puts a port in one VLAN, untagged, and in no other.
+pub(crate) fn join(requests: &mut Requests, port: u32, vlan: u16) {
+    leave(requests, port);
     requests.push(RTM_SETLINK, 0, |m| {
         bridge_header(m, port);
         m.nested(IFLA_AF_SPEC, |m| write_vlan(m, PVID | UNTAGGED, vlan));

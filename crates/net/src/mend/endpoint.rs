@@ -116,8 +116,9 @@ fn host_end(
     if !plugged || port.port != Some(wanted) {
         steps.push(plan::join_bridge(network, bridge, endpoint));
     }
-    let in_vlan = plugged && port.vlan == bridge.vlan;
-    steps.extend(plan::join_vlan(bridge, endpoint).filter(|_| !in_vlan));
+    if !plugged || port.vlan != bridge.vlan {
+        steps.extend(plan::join_vlans(bridge, endpoint));
+    }
     steps.extend(mtu_and_up(&Place::Host, port, bridge.mtu));
     repair(if plugged { Fault::Port } else { Fault::Unplugged }, steps)
 }
@@ -224,13 +225,18 @@ fn has_route(inside: &SeenNamespace, interface: &SeenInterface, route: &Route, t
         table: table.unwrap_or(MAIN_TABLE),
         destination: route.destination,
         via: route.via.filter(|_| route.kind.is_unicast()),
-        index: route.kind.is_unicast().then_some(interface.index),
+        index: route.is_bound().then_some(interface.index),
         kind: route.kind,
         mtu: route.mtu,
         advmss: route.advmss,
         metric: metric.unwrap_or(default_metric(route.destination.address())),
     };
-    inside.routes.contains(&wanted)
+    let mut routes = inside.routes.iter();
+    routes.any(|seen| {
+        // The kernel has found an interface for it.
+        let index = seen.index.filter(|_| !route.any_link);
+        wanted == SeenRoute { index, ..seen.clone() }
+    })
 }
 
 /// Whether the kernel shows `has` where `wanted` was written: numbers may be written in several ways.

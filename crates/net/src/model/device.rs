@@ -50,9 +50,21 @@ pub struct BridgeDevice {
     /// The VLAN that its ports are in, untagged; the bridge then tells VLANs apart (`vlan_filtering`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// Other VLANs that its ports are in, tagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<Trunk>,
     /// The VRF device that it is put in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<InterfaceName>,
+}
+
+/// VLANs that a bridge's port is in, tagged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Their numbers, 1 to 4094, the first and the last of each range.
+    pub vlans: Vec<(u16, u16)>,
+    /// Whether the port stays in the VLAN that the bridge put it in, untagged.
+    pub native: bool,
 }
 
 impl BridgeDevice {
@@ -64,8 +76,14 @@ impl BridgeDevice {
             mtu,
             ownership: Ownership::Own,
             vlan: None,
+            trunk: None,
             vrf: None,
         }
+    }
+
+    /// Whether it must tell VLANs apart.
+    pub(crate) fn has_vlans(&self) -> bool {
+        self.vlan.is_some() || self.trunk.is_some()
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Route {
     /// of in their place.
     #[serde(skip)]
     pub beside: bool,
+    /// The neighbour may be on any of the container's interfaces, and not only on the endpoint's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_link: bool,
 }
 
 impl Route {
@@ -78,6 +81,12 @@ impl Route {
             mtu: None,
             advmss: None,
             beside: false,
+            any_link: false,
         }
+    }
+
+    /// Whether it leaves by the endpoint's own interface, and goes with it.
+    pub fn is_bound(&self) -> bool {
+        self.kind.is_unicast() && !self.any_link
     }
 }

@@ -75,7 +75,9 @@ fn write_route(
         if let Some(via) = route.via {
             write!(f, " via {via}")?;
         }
-        write!(f, " dev {link}")?;
+        if route.is_bound() {
+            write!(f, " dev {link}")?;
+        }
     } else {
         write!(f, "{} {}", route.kind, route.destination)?;
     }
@@ -182,6 +184,16 @@ impl fmt::Display for Shown<'_> {
                 f,
                 "bridge vlan delete dev {link} vid 1-4094\nbridge vlan add dev {link} vid {vlan} pvid untagged"
             ),
+            Op::JoinTrunk { link, trunk } => {
+                if !trunk.native {
+                    writeln!(f, "bridge vlan delete dev {link} vid 1-4094")?;
+                }
+                let added = trunk.vlans.iter().map(|(first, last)| match first == last {
+                    true => format!("bridge vlan add dev {link} vid {first}"),
+                    false => format!("bridge vlan add dev {link} vid {first}-{last}"),
+                });
+                f.write_str(&added.collect::<Vec<_>>().join("\n"))
+            }
             Op::AnswerVlan { bridge, vlan } => {
                 write!(f, "bridge vlan add dev {bridge} vid {vlan} pvid untagged self")
             }

@@ -1,9 +1,12 @@
 //! Networks that other engines define: their bridges may be there already, and change.
 
-use super::create_bridge;
+use std::net::IpAddr;
+
+use super::{create_bridge, gateways};
 use crate::model::{BridgeDevice, Network, Ownership, Pool};
 use crate::op::{Op, Place};
 use crate::seen::Seen;
+use crate::subnet::Subnet;
 
 /// Of an interface where nothing else is known (RFC 894).
 const ETHERNET_MTU: u32 = 1500;
@@ -89,4 +92,39 @@ pub fn complete_bridge(network: &Network, seen: &Seen) -> Vec<Op> {
         });
     }
     steps
+}
+
+/// Takes from the bridge of a network the gateways that it had `before` and has no more, but those that `others` on the same
+/// bridge have. If it is not told otherwise, those stay whose subnets containers have addresses of, and what a bridge had
+/// that was not ours to make.
+pub fn drop_gateways(before: &Network, after: &Network, others: &[Network], held: &[IpAddr]) -> Vec<Op> {
+    let is_same = |bridge: &&BridgeDevice| after.bridge.as_ref().is_some_and(|other| other.name == bridge.name);
+    let Some(bridge) = before.bridge.as_ref().filter(is_same) else {
+        return Vec::new();
+    };
+    let forced = after.settings.force_address;
+    let may_drop = match bridge.ownership {
+        Ownership::Foreign => false,
+        Ownership::Kept => forced,
+        Ownership::Own | Ownership::Shared => true,
+    };
+    let on_bridge = others
+        .iter()
+        .filter(|other| other.bridge.as_ref().is_some_and(|of| of.name == bridge.name));
+    let kept: Vec<(IpAddr, u8)> = on_bridge.chain([after]).flat_map(gateways).collect();
+    let is_held = |(gateway, prefix): &(IpAddr, u8)| {
+        let subnet = Subnet::containing(*gateway, *prefix);
+        held.iter().any(|address| subnet.contains(*address))
+    };
+    let lost = gateways(before)
+        .into_iter()
+        .filter(|gateway| may_drop && !kept.contains(gateway));
+    lost.filter(|gateway| forced || !is_held(gateway))
+        .map(|(address, prefix)| Op::DeleteAddress {
+            place: Place::Host,
+            link: bridge.name.clone(),
+            address,
+            prefix,
+        })
+        .collect()
 }

@@ -9,9 +9,9 @@ mod ptp;
 
 pub(crate) use ptp::host_end as ptp_host_end;
 
-pub use foreign::{adopting, complete_bridge, like};
+pub use foreign::{adopting, complete_bridge, drop_gateways, like};
 pub use network::{Missing, contend_for_vlan, create_network, missing, remove_network};
-pub(crate) use network::{create_bridge, forwarding};
+pub(crate) use network::{create_bridge, forwarding, gateways};
 
 use std::net::IpAddr;
 
@@ -98,7 +98,7 @@ fn plug_into_bridge(
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.keeps_apart(),
     }];
-    ops.extend(join_vlan(bridge, endpoint));
+    ops.extend(join_vlans(bridge, endpoint));
     ops.extend(shaping::limit(endpoint, bridge.mtu));
     ops.extend(configure(network, endpoint, namespace));
     ops
@@ -146,11 +146,12 @@ pub(crate) fn configure(network: &Network, endpoint: &Endpoint, namespace: &Name
 /// Whether the port of `endpoint` sends frames back where they came from, as its container needs to reach what is
 /// published of itself.
 pub(crate) fn hairpin(network: &Network, endpoint: &Endpoint) -> bool {
-    !endpoint.ports.is_empty() && !network.settings.no_hairpin
+    let needed = network.settings.hairpin || !endpoint.ports.is_empty();
+    needed && !network.settings.no_hairpin
 }
 
 /// How the port of `endpoint` is to be set up.
-pub(crate) fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
+pub fn port_settings(network: &Network, endpoint: &Endpoint) -> SeenPort {
     SeenPort {
         hairpin: hairpin(network, endpoint),
         isolated: network.settings.keeps_apart(),
@@ -266,7 +267,7 @@ impl Way {
     /// Whether it stays when the interface goes.
     fn outlives_interface(&self) -> bool {
         match self {
-            Way::Route(_, route, _) => !route.kind.is_unicast(),
+            Way::Route(_, route, _) => !route.is_bound(),
             Way::Rule(..) => true,
         }
     }
@@ -380,12 +381,18 @@ pub fn join_bridge(network: &Network, bridge: &BridgeDevice, endpoint: &Endpoint
     }
 }
 
-/// Puts the port of an endpoint, which is in the bridge, in the VLAN of its network.
-pub(crate) fn join_vlan(bridge: &BridgeDevice, endpoint: &Endpoint) -> Option<Op> {
-    bridge.vlan.map(|vlan| Op::JoinVlan {
-        link: endpoint.host_interface.clone(),
+/// Puts the port of an endpoint, which is in the bridge, in the VLANs of its network.
+pub(crate) fn join_vlans(bridge: &BridgeDevice, endpoint: &Endpoint) -> Vec<Op> {
+    let link = &endpoint.host_interface;
+    let vlan = bridge.vlan.map(|vlan| Op::JoinVlan {
+        link: link.clone(),
         vlan,
-    })
+    });
+    let trunk = bridge.trunk.clone().map(|trunk| Op::JoinTrunk {
+        link: link.clone(),
+        trunk,
+    });
+    vlan.into_iter().chain(trunk).collect()
 }
 
 /// Puts the ports of endpoints back into the bridge of their network: those that are there, and in no bridge or in
@@ -401,7 +408,7 @@ pub fn rejoin<'a>(network: &Network, endpoints: impl IntoIterator<Item = &'a End
     astray
         .flat_map(|endpoint| {
             let join = join_bridge(network, bridge, endpoint);
-            [join].into_iter().chain(join_vlan(bridge, endpoint))
+            [join].into_iter().chain(join_vlans(bridge, endpoint))
         })
         .collect()
 }

@@ -43,7 +43,9 @@ pub(crate) fn create_bridge(network: &Network, bridge: &BridgeDevice) -> Vec<Op>
         mac: *mac,
         mtu: *mtu,
     }];
-    ops.extend(bridge.vlan.map(|_| Op::FilterVlans { bridge: name.clone() }));
+    if bridge.has_vlans() {
+        ops.push(Op::FilterVlans { bridge: name.clone() });
+    }
     ops.extend(bridge.vrf.clone().map(|vrf| Op::JoinVrf {
         link: name.clone(),
         vrf,
@@ -79,7 +81,7 @@ fn bridge_addresses(network: &Network, bridge: &BridgeDevice) -> Vec<(IpAddr, u8
 }
 
 /// The gateways that the bridge of `network` is. Pools may be several parts of one subnet, with one gateway.
-fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
+pub(crate) fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
     let mut gateways = Vec::new();
     for pool in &network.pools {
         let own = pool.gateway.map(|gateway| (gateway, pool.subnet.prefix()));
@@ -102,9 +104,10 @@ pub fn contend_for_vlan(one: &Network, other: &Network) -> bool {
     }
 }
 
-/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to decide about.
+/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to decide about,
+/// and nothing leaves an internal network.
 pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
-    if network.is_on_foreign_bridge() {
+    if network.is_on_foreign_bridge() || network.internal {
         return Vec::new();
     }
     let set = |key: String, value: &str| Op::SetSysctl {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings,
+    Driver, EndpointSettings, GatewayMode, InterfaceAddress, Isolation, Ownership, Pool, RouteKind, Settings, Trunk,
 };
 use crate::names::{Id, MacAddress};
 use crate::seen::{SeenBridge, SeenLink};
@@ -137,6 +137,18 @@ fn ports_are_as_the_network_says() {
         ..apart
     };
     assert_eq!(port(one_way), "bridge link set dev zdv1 isolated on");
+    let silent = Endpoint {
+        ports: Vec::new(),
+        ..endpoint()
+    };
+    let hairpin = |hairpin| {
+        let settings = Settings {
+            hairpin,
+            ..Settings::default()
+        };
+        port_settings(&network(settings), &silent).hairpin
+    };
+    assert!(hairpin(true) && !hairpin(false));
 }
 
 /// The commands of a plan, one a line.
@@ -185,6 +197,25 @@ fn a_shared_bridge_is_made_or_completed() {
     seen.addresses = vec!["10.1.0.1".parse().unwrap()];
     assert_eq!(lines(&create_network(&network, &seen), "br1"), common);
     assert_eq!(lines(&remove_network(&network), "ip link"), ["ip link delete br1"]);
+}
+
+#[test]
+fn the_host_forwards_for_networks_that_lead_out() {
+    let off = Seen {
+        forwarding_v6: Some(false),
+        ..Seen::default()
+    };
+    let mut network = network(Settings::default());
+    let switches = |network: &Network| lines(&create_network(network, &off), "forward");
+    assert_eq!(
+        switches(&network)[..2],
+        [
+            "sysctl -w net/ipv4/ip_forward=1",
+            "sysctl -w net/ipv6/conf/all/forwarding=1"
+        ]
+    );
+    network.internal = true;
+    assert!(!switches(&network).iter().any(|line| line.starts_with("sysctl")));
 }
 
 #[test]
@@ -271,6 +302,28 @@ fn vlans_and_vrfs() {
     let mut seen = seen_bridge();
     seen.links[0].name = "zdv1".parse().unwrap();
     assert_eq!(lines(&rejoin(&network, [&endpoint()], &seen), "bridge vlan"), join);
+    let mut tagged = network.clone();
+    let device = tagged.bridge.as_mut().unwrap();
+    (device.vlan, device.trunk) = (
+        None,
+        Some(Trunk {
+            vlans: vec![(3, 3), (10, 20)],
+            native: false,
+        }),
+    );
+    let join_trunk = [
+        "bridge vlan delete dev zdv1 vid 1-4094",
+        "bridge vlan add dev zdv1 vid 3",
+        "bridge vlan add dev zdv1 vid 10-20",
+    ];
+    assert_eq!(
+        lines(&attach(&tagged, &endpoint(), &namespace), "bridge vlan"),
+        join_trunk
+    );
+    assert_eq!(
+        lines(&create_network(&tagged, &Seen::default()), "vlan_filtering"),
+        [order[0]]
+    );
     // A foreign bridge tells VLANs apart, and has no more of ours.
     let mut foreign = network.clone();
     foreign.bridge.as_mut().unwrap().ownership = Ownership::Foreign;
@@ -304,6 +357,65 @@ fn the_host_is_the_gateway_of_one_vlan_of_a_bridge() {
     let mut elsewhere = shared(Some(7));
     elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
     assert!(!contend_for_vlan(&elsewhere, &shared(Some(8))));
+}
+
+#[test]
+fn a_route_by_whatever_interface_its_neighbour_is_on() {
+    let namespace = NamespacePath("/ns".to_owned());
+    let mut endpoint = endpoint();
+    endpoint.routes = vec![Route {
+        any_link: true,
+        ..Route::new("10.7.0.0/16".parse().unwrap(), Some("10.6.0.9".parse().unwrap()), None)
+    }];
+    let network = network(Settings::default());
+    let route = |verb: &str| [format!("nsenter --net=/ns ip route {verb} 10.7.0.0/16 via 10.6.0.9")];
+    assert_eq!(
+        lines(&attach(&network, &endpoint, &namespace), "10.7."),
+        route("replace")
+    );
+    // It stays when the interface goes.
+    let detached = detach(&network, &endpoint, Some(&namespace));
+    assert_eq!(lines(&detached, "ip route"), route("delete"));
+}
+
+#[test]
+fn gateways_that_a_network_has_no_more_leave_its_bridge() {
+    let of = |subnet: &str, ownership, force_address| {
+        let mut network = with_bridge(|bridge| bridge.ownership = ownership);
+        let subnet: Subnet = subnet.parse().unwrap();
+        network.pools = vec![Pool::new(subnet, subnet.nth(1).unwrap())];
+        network.settings.force_address = force_address;
+        network
+    };
+    let (old, new) = ("10.1.0.0/24", "10.2.0.0/24");
+    let check = |ownership, force, others: &[Network], held: &[&str], dropped: bool| {
+        let held: Vec<IpAddr> = held.iter().map(|address| address.parse().unwrap()).collect();
+        let (before, after) = (of(old, ownership, force), of(new, ownership, force));
+        let plan = commands(&drop_gateways(&before, &after, others, &held));
+        let expected: &[&str] = if dropped {
+            &["ip address delete 10.1.0.1/24 dev br1"]
+        } else {
+            &[]
+        };
+        assert_eq!(plan, expected, "{ownership:?} {force} {held:?}");
+        assert!(drop_gateways(&before, &before, others, &held).is_empty());
+    };
+    check(Ownership::Shared, false, &[], &["10.2.0.2"], true);
+    check(Ownership::Shared, false, &[], &["10.1.0.2"], false);
+    check(Ownership::Shared, true, &[], &["10.1.0.2"], true);
+    check(
+        Ownership::Shared,
+        true,
+        &[of(old, Ownership::Shared, false)],
+        &[],
+        false,
+    );
+    check(Ownership::Kept, false, &[], &[], false);
+    check(Ownership::Kept, true, &[], &[], true);
+    check(Ownership::Foreign, true, &[], &[], false);
+    let mut elsewhere = of(new, Ownership::Shared, true);
+    elsewhere.bridge.as_mut().unwrap().name = "br2".parse().unwrap();
+    assert!(drop_gateways(&of(old, Ownership::Shared, true), &elsewhere, &[], &[]).is_empty());
 }
 
 #[test]

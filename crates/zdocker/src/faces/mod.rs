@@ -21,3 +21,8 @@ fn by_verb() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     (arguments.next()? == "netavark").then(|| netavark::main(std::env::args_os().skip(1)))
 }
+
+/// Whether the kernel has IPv6.
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}

@@ -1,6 +1,7 @@
 //! What all plug-ins have in common that make an interface: each says by its configuration what is to be
 //! ([`Design`]); the verbs are the same.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,11 +11,13 @@ use zdocker_net::attach::foreign::{self, Addresses, ForeignRequest};
 use zdocker_net::model::{self, Driver, Endpoint, Network, Pool};
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::op::NamespacePath;
+use zdocker_net::subnet::Family;
 
 use super::error::{CniError, Code};
 use super::ipam::{self, Assigned, Ipam, delegate};
 use super::request::{Request, Verb};
 use super::result::{CniResult, Dns, Interface, Ip, Route};
+use super::variables::variables;
 use super::{refuse_differences, state};
 
 /// What a plug-in's configuration asks for.
@@ -32,8 +35,8 @@ pub(super) struct Design {
     pub(super) is_default_gateway: bool,
     /// Whether the network goes with its last container.
     pub(super) remove_unused: bool,
-    /// How names are resolved, if the configuration says so.
-    pub(super) dns: Dns,
+    /// How names are resolved, if the configuration says so, be it that nobody resolves them.
+    pub(super) dns: Option<Dns>,
 }
 
 impl Design {
@@ -48,6 +51,7 @@ impl Design {
             mac: ipam::asked_mac(request)?,
             ..ForeignRequest::new(interface)
         };
+        let dns = request.fields().object("dns")?;
         Ok(Design {
             network: network(request, request.network_id(), driver),
             wish,
@@ -55,7 +59,7 @@ impl Design {
             is_gateway: true,
             is_default_gateway: false,
             remove_unused: false,
-            dns: Dns::read(&request.fields().object("dns")?)?,
+            dns: dns.is_given().then(|| Dns::read(&dns)).transpose()?,
         })
     }
 }
@@ -120,7 +124,7 @@ fn add(request: &Request, mut design: Design) -> Result<CniResult, CniError> {
 fn other_ipam(design: &Design) -> Option<String> {
     match &design.ipam {
         Ipam::Other(name) => Some(name.clone()),
-        Ipam::None | Ipam::HostLocal(_) => None,
+        Ipam::None | Ipam::HostLocal(_) | Ipam::Previous(_) => None,
     }
 }
 
@@ -140,15 +144,15 @@ fn plug(
     // Addresses that nobody told us are not to be guarded against.
     network.settings.unguarded |= network.pools.is_empty();
     wish.addresses = assigned.addresses;
+    wish.settings.sysctls = variables(&network, &wish.interface);
     let mut routes = assigned.routes;
-    if design.is_default_gateway {
-        let given = |route: &Route| routes.iter().any(|other| other.destination == route.destination);
-        let missing: Vec<Route> = ipam::default_routes(&network.pools);
-        let missing: Vec<Route> = missing.into_iter().filter(|route| !given(route)).collect();
-        routes.extend(missing);
-    }
-    network.settings.no_default_route = !routes.iter().any(|route| route.destination.prefix() == 0);
-    for route in &routes {
+    let mut added = match design.is_default_gateway {
+        true => ipam::default_routes(&network.pools),
+        false => Vec::new(),
+    };
+    added.retain(|route| routes.iter().all(|other| other.destination != route.destination));
+    for route in routes.iter().chain(&added) {
+        network.settings.no_default_route &= route.destination.prefix() != 0;
         lead(&mut wish, route)?;
     }
     let plug = PlugRequest {
@@ -158,12 +162,18 @@ fn plug(
     };
     let endpoint = engine.plug(&plug)?.pop();
     let endpoint = endpoint.ok_or_else(|| CniError::new(Code::Failed, "the engine plugged nothing in"))?;
-    let dns = if design.dns.is_empty() {
-        assigned.dns
-    } else {
-        design.dns
-    };
-    result(engine, &network, &endpoint, routes, dns)
+    for route in &mut added {
+        route.gateway = way_out(&network, &endpoint, route.destination.family());
+    }
+    routes.extend(added);
+    result(engine, &network, &endpoint, routes, design.dns.unwrap_or(assigned.dns))
+}
+
+/// The gateway of an endpoint's first address of a family.
+fn way_out(network: &Network, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
+    let mut own = endpoint.addresses.iter().map(|own| own.address);
+    let own = own.find(|address| Family::of(*address) == family)?;
+    network.pool_of(own)?.way_out()
 }
 
 /// Gives an endpoint a route: by the neighbour that is said, or by the gateway of its address.

@@ -1,6 +1,6 @@
 //! `bridge`: as the reference plug-in of this name, open to the host's neighbours as there.
 
-use zdocker_net::model::{BridgeDevice, Driver, GatewayMode, Isolation, Ownership};
+use zdocker_net::model::{BridgeDevice, Driver, GatewayMode, Isolation, Ownership, Trunk};
 use zdocker_net::names::InterfaceName;
 
 use super::attachment::{Design, mac_named};
@@ -11,6 +11,9 @@ use super::request::Request;
 
 /// The bridge if none is named.
 const BRIDGE: &str = "cni0";
+
+/// The largest number of a VLAN (IEEE 802.1Q).
+const LAST_VLAN: u64 = 4094;
 
 /// In bytes, if nothing is said: Ethernet's (RFC 894).
 const MTU: u32 = 1500;
@@ -25,10 +28,19 @@ pub(super) fn design(request: &Request) -> Result<Design, CniError> {
     design.is_default_gateway = fields.flag("isDefaultGateway")?;
     design.is_gateway = fields.flag("isGateway")? || design.is_default_gateway;
     let network = &mut design.network;
-    network.bridge = Some(device(&fields, BRIDGE, Ownership::Kept)?);
+    let mut bridge = device(&fields, BRIDGE, Ownership::Kept)?;
+    bridge.trunk = trunk(&fields)?;
+    if bridge.trunk.is_some() && bridge.vlan.is_some() {
+        return Err(fields.error("vlanTrunk", "goes not together with \"vlan\""));
+    }
+    // What is within frames with tags is not looked at.
+    network.settings.unguarded = bridge.trunk.is_some();
+    network.bridge = Some(bridge);
     network.masquerade = fields.flag("ipMasq")?;
     let settings = &mut network.settings;
     settings.no_neighbours = fields.flag("portIsolation")?;
+    settings.hairpin = fields.flag("hairpinMode")?;
+    settings.force_address = fields.flag("forceAddress")?;
     settings.isolation = Isolation::None;
     settings.gateway_mode_v4 = GatewayMode::NatUnprotected;
     settings.gateway_mode_v6 = GatewayMode::NatUnprotected;
@@ -45,15 +57,36 @@ pub(super) fn device(fields: &Fields, usual: &str, ownership: Ownership) -> Resu
         Some(name) => name,
         None => usual.parse().map_err(|error| fields.error("bridge", error))?,
     };
-    let vlan = fields.number("vlan", 4094)?.filter(|vlan| *vlan != 0);
+    let vlan = fields.number("vlan", LAST_VLAN)?.filter(|vlan| *vlan != 0);
     Ok(BridgeDevice {
         mac: mac_named(&["cni", "bridge", name.as_str()]),
         mtu: mtu(fields)?.unwrap_or(MTU),
         ownership,
         vlan: vlan.map(|vlan| vlan as u16),
+        trunk: None,
         vrf: None,
         name,
     })
+}
+
+/// The VLANs that are led to containers with their tags, if any.
+fn trunk(fields: &Fields) -> Result<Option<Trunk>, CniError> {
+    let mut vlans = Vec::new();
+    for entry in fields.list("vlanTrunk")? {
+        let entry = Fields::of(entry, "vlanTrunk")?;
+        let number = |key| match entry.number(key, LAST_VLAN)? {
+            Some(0) => Err(entry.error(key, format!("want a number from 1 to {LAST_VLAN}"))),
+            number => Ok(number.map(|number| number as u16)),
+        };
+        match (number("minID")?, number("maxID")?) {
+            (Some(first), Some(last)) if first <= last => vlans.push((first, last)),
+            (None, None) => {}
+            _ => return Err(entry.error("maxID", "want minID and maxID, the first and the last of a range")),
+        }
+        vlans.extend(number("id")?.map(|vlan| (vlan, vlan)));
+    }
+    let native = fields.maybe_flag("preserveDefaultVlan")?.unwrap_or(true);
+    Ok((!vlans.is_empty()).then_some(Trunk { vlans, native }))
 }
 
 /// The largest packet in bytes, if it is said.
@@ -72,15 +105,8 @@ pub(super) fn mtu(fields: &Fields) -> Result<Option<u32>, CniError> {
 
 /// Keys that change nothing here, as long as they are what they must be, and those that cannot be done.
 fn check_others(fields: &Fields, design: &Design) -> Result<(), CniError> {
-    // A port that publishes sends frames back; addresses are checked by us before they are given; a bridge gets all
-    // addresses of its networks.
-    for key in [
-        "hairpinMode",
-        "promiscMode",
-        "forceAddress",
-        "enabledad",
-        "preserveDefaultVlan",
-    ] {
+    // Addresses are checked by us before they are given; a bridge hears what is for its own addresses.
+    for key in ["promiscMode", "enabledad", "preserveDefaultVlan"] {
         fields.flag(key)?;
     }
     if fields.flag("hairpinMode")? && fields.flag("promiscMode")? {
@@ -90,22 +116,17 @@ fn check_others(fields: &Fields, design: &Design) -> Result<(), CniError> {
         None | Some("" | "iptables" | "nftables") => {}
         Some(_) => return Err(fields.error("ipMasqBackend", "want iptables or nftables")),
     }
-    if !fields.list("vlanTrunk")?.is_empty() {
-        return Err(CniError::unsupported(
-            "vlanTrunk",
-            "a container's port is in one VLAN; give its number as vlan",
-        ));
-    }
     if fields.flag("disableContainerInterface")? {
         return Err(CniError::unsupported(
             "disableContainerInterface",
             "containers' interfaces are set up",
         ));
     }
-    if fields.flag("macspoofchk")? && matches!(design.ipam, Ipam::None) {
+    let unguarded = matches!(design.ipam, Ipam::None) || design.network.settings.unguarded;
+    if fields.flag("macspoofchk")? && unguarded {
         return Err(CniError::unsupported(
             "macspoofchk",
-            "frames are checked by the addresses that ipam gives, and there is none",
+            "frames are checked by the addresses that ipam gives, and not those with tags of VLANs",
         ));
     }
     Ok(())
@@ -133,6 +154,7 @@ mod tests {
         let bridge = design.network.bridge.unwrap();
         assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("cni0", 1500, None));
         assert!(!design.is_gateway && !design.is_default_gateway && !design.network.masquerade);
+        assert!(!design.network.settings.hairpin && !design.network.settings.force_address);
         assert!(matches!(design.ipam, Ipam::None));
     }
 
@@ -140,16 +162,29 @@ mod tests {
     fn what_is_said_counts() {
         let design = read(json!({
             "bridge": "br7", "isDefaultGateway": true, "ipMasq": true, "mtu": 1400, "vlan": 7, "portIsolation": true,
-            "hairpinMode": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
+            "hairpinMode": true, "forceAddress": true, "dns": {"nameservers": ["10.0.0.1"]}, "runtimeConfig": {"mac": "02:00:00:00:00:09"},
             "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}
         }))
         .unwrap();
         let bridge = design.network.bridge.unwrap();
         assert_eq!((bridge.name.as_str(), bridge.mtu, bridge.vlan), ("br7", 1400, Some(7)));
         assert!(design.is_gateway && design.is_default_gateway && design.network.masquerade);
-        assert!(design.network.settings.no_neighbours);
+        let settings = &design.network.settings;
+        assert!(settings.no_neighbours && settings.hairpin && settings.force_address);
         assert_eq!(design.wish.mac.unwrap().to_string(), "02:00:00:00:00:09");
-        assert_eq!(design.dns.nameservers, ["10.0.0.1"]);
+        assert_eq!(design.dns.unwrap().nameservers, ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn vlans_with_tags() {
+        let trunk = |plugin| read(plugin).unwrap().network.bridge.unwrap().trunk;
+        let entries = json!([{"id": 3}, {"minID": 10, "maxID": 20}, {"minID": 30, "maxID": 31, "id": 40}, {}]);
+        let vlans = vec![(3, 3), (10, 20), (30, 31), (40, 40)];
+        let all = Trunk { vlans, native: true };
+        assert_eq!(trunk(json!({"vlanTrunk": entries})), Some(all.clone()));
+        let alone = json!({"vlanTrunk": entries, "preserveDefaultVlan": false});
+        assert_eq!(trunk(alone), Some(Trunk { native: false, ..all }));
+        assert_eq!(trunk(json!({"vlanTrunk": []})), None);
     }
 
     #[test]
@@ -160,7 +195,19 @@ mod tests {
             (json!({"vlan": 4095}), 7, "\"vlan\""),
             (json!({"isGateway": "yes"}), 7, "\"isGateway\""),
             (json!({"hairpinMode": true, "promiscMode": true}), 7, "\"promiscMode\""),
-            (json!({"vlanTrunk": [{"id": 3}]}), 2, "\"vlanTrunk\""),
+            (json!({"vlanTrunk": [{"id": 3}], "vlan": 4}), 7, "\"vlanTrunk\""),
+            (json!({"vlanTrunk": [{"id": 0}]}), 7, "\"vlanTrunk.id\""),
+            (json!({"vlanTrunk": [{"minID": 3}]}), 7, "\"vlanTrunk.maxID\""),
+            (
+                json!({"vlanTrunk": [{"minID": 3, "maxID": 2}]}),
+                7,
+                "\"vlanTrunk.maxID\"",
+            ),
+            (
+                json!({"vlanTrunk": [{"id": 3}], "macspoofchk": true}),
+                2,
+                "\"macspoofchk\"",
+            ),
             (
                 json!({"disableContainerInterface": true}),
                 2,

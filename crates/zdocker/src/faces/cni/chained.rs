@@ -39,18 +39,18 @@ pub(super) fn stranger(request: &Request, previous: &CniResult) -> Result<Strang
         container: request.container_id(),
         namespace: request.namespace()?,
         interface: request.interface()?.clone(),
-        addresses: addresses(previous),
+        addresses: addresses(previous, request.interface()?.as_str()),
     })
 }
 
-/// The addresses that are within containers.
-fn addresses(previous: &CniResult) -> Vec<InterfaceAddress> {
-    let is_inside = |place: usize| {
+/// The addresses of the container's interface of this name, and those of which it is not said whose they are.
+fn addresses(previous: &CniResult, name: &str) -> Vec<InterfaceAddress> {
+    let is_own = |place: usize| {
         let interface = previous.interfaces.get(place);
-        interface.is_some_and(|interface| !interface.sandbox.is_empty())
+        interface.is_some_and(|interface| interface.name == name && !interface.sandbox.is_empty())
     };
-    let inside = previous.ips.iter().filter(|ip| ip.interface.is_none_or(is_inside));
-    inside.map(|ip| ip.address).collect()
+    let own = previous.ips.iter().filter(|ip| ip.interface.is_none_or(is_own));
+    own.map(|ip| ip.address).collect()
 }
 
 /// Takes back the ports or the limits of attachments that are not listed.
@@ -76,4 +76,27 @@ pub(super) fn gc(request: &Request, ports: bool) -> Result<(), CniError> {
     }
     engine.finish_behind();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_addresses_of_another_interface_are_not_its_own() {
+        let previous = json!({
+            "interfaces": [{"name": "eth0"}, {"name": "eth0", "sandbox": "/ns"}, {"name": "eth1", "sandbox": "/ns"}],
+            "ips": [
+                {"address": "10.0.0.1/24", "interface": 0},
+                {"address": "10.0.0.2/24", "interface": 1},
+                {"address": "10.0.0.3/24", "interface": 2},
+                {"address": "10.0.0.4/24"}
+            ]
+        });
+        let previous = CniResult::from_json(&previous).unwrap();
+        let own = |name| -> Vec<String> { addresses(&previous, name).iter().map(ToString::to_string).collect() };
+        assert_eq!(own("eth0"), ["10.0.0.2/24", "10.0.0.4/24"]);
+        assert_eq!(own("eth1"), ["10.0.0.3/24", "10.0.0.4/24"]);
+    }
 }

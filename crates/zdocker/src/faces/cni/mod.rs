@@ -21,6 +21,7 @@ mod request;
 mod result;
 mod state;
 mod tuning;
+mod variables;
 mod version;
 
 use std::io::{IsTerminal, Read, Write};

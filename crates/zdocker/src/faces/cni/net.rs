@@ -71,7 +71,10 @@ pub(super) fn design(request: &Request) -> Result<Design, CniError> {
     network.internal = fields.flag("internal")?;
     design.is_default_gateway = fields.maybe_flag("defaultRoute")?.unwrap_or(!network.internal);
     design.remove_unused = fields.flag("removeUnused")?;
-    read_dns(&mut design.dns, &request.runtime()?.object("dns")?)?;
+    let runtime = request.runtime()?.object("dns")?;
+    if design.dns.is_some() || runtime.is_given() {
+        read_dns(design.dns.get_or_insert_default(), &runtime)?;
+    }
     design.wish.settings.aliases = request.runtime()?.texts("aliases")?;
     if driver == Driver::Bridge {
         equip(&mut design, request)?;
@@ -267,10 +270,8 @@ mod tests {
         assert_eq!(ports, ["127.0.0.1:8080:80/tcp", "192.0.2.1:53:53/udp"]);
         assert_eq!(design.wish.settings.bandwidth.receive, Some(1_000_000));
         assert_eq!(design.wish.settings.aliases, ["web"]);
-        assert_eq!(
-            (design.dns.nameservers[0].as_str(), design.dns.domain.as_str()),
-            ("10.1.0.1", "d")
-        );
+        let dns = design.dns.unwrap();
+        assert_eq!((dns.nameservers[0].as_str(), dns.domain.as_str()), ("10.1.0.1", "d"));
         assert!(design.remove_unused && !design.network.masquerade);
     }
 

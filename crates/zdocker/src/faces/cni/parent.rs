@@ -8,14 +8,18 @@ use super::attachment::Design;
 use super::bridge::mtu;
 use super::error::CniError;
 use super::fields::Fields;
-use super::request::Request;
+use super::ipam::Ipam;
+use super::request::{Request, Verb};
+use super::result::CniResult;
 
 /// Reads the configuration of `macvlan`.
 ///
 /// # Errors
 /// [`CniError`] when it is wrong, or asks for what there is not.
 pub(super) fn macvlan(request: &Request) -> Result<Design, CniError> {
-    design(request, Driver::Macvlan)
+    let mut design = design(request, Driver::Macvlan)?;
+    design.wish.mac = design.wish.mac.or(request.fields().parsed("mac")?);
+    Ok(design)
 }
 
 /// Reads the configuration of `ipvlan`.
@@ -23,7 +27,29 @@ pub(super) fn macvlan(request: &Request) -> Result<Design, CniError> {
 /// # Errors
 /// [`CniError`] when it is wrong, or asks for what there is not.
 pub(super) fn ipvlan(request: &Request) -> Result<Design, CniError> {
-    design(request, Driver::Ipvlan)
+    let mut design = design(request, Driver::Ipvlan)?;
+    // What is there by `CHECK` and `DEL` is what came of it.
+    if request.verb == Verb::Add
+        && let Some(previous) = request.previous()?
+    {
+        follow(&mut design, request, previous)?;
+    }
+    Ok(design)
+}
+
+/// Has a design take its parent and its addresses from what the plug-ins before it brought about, where it does not say them.
+fn follow(design: &mut Design, request: &Request, previous: CniResult) -> Result<(), CniError> {
+    let fields = request.fields();
+    if let Some(parent) = design.network.parent.as_mut().filter(|parent| parent.is_unchosen()) {
+        let [only] = &previous.interfaces[..] else {
+            return Err(fields.error("master", "is missing, and prevResult has not one interface alone"));
+        };
+        parent.name = only.name.parse().map_err(|error| fields.error("prevResult", error))?;
+    }
+    if matches!(design.ipam, Ipam::None) && !previous.ips.is_empty() {
+        design.ipam = Ipam::Previous(previous);
+    }
+    Ok(())
 }
 
 fn design(request: &Request, driver: Driver) -> Result<Design, CniError> {
@@ -86,4 +112,45 @@ fn ipvlan_mode(fields: &Fields) -> Result<IpvlanMode, CniError> {
         "l3s" => IpvlanMode::L3s,
         other => return Err(fields.error("mode", format!("{other:?}: want l2, l3 or l3s"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(reader: fn(&Request) -> Result<Design, CniError>, plugin: Value) -> Result<Design, CniError> {
+        let mut config = json!({"cniVersion": "1.0.0", "name": "n", "type": "ipvlan"});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(plugin.as_object().unwrap().clone());
+        let environment = |key: &str| (key != "CNI_ARGS").then(|| "eth0".into());
+        reader(&Request::new(Verb::Add, &environment, &config.to_string())?)
+    }
+
+    #[test]
+    fn macvlan_is_told_its_address_in_each_way() {
+        let mac = |plugin: Value| read(macvlan, plugin).unwrap().wish.mac.unwrap().to_string();
+        let configured = json!({"mac": "02:00:00:00:00:01"});
+        assert_eq!(mac(configured), "02:00:00:00:00:01");
+        let both = json!({"mac": "02:00:00:00:00:01", "runtimeConfig": {"mac": "02:00:00:00:00:02"}});
+        assert_eq!(mac(both), "02:00:00:00:00:02");
+    }
+
+    #[test]
+    fn ipvlan_follows_the_plug_in_before_it() {
+        let previous = json!({"interfaces": [{"name": "ens7"}], "ips": [{"address": "10.1.0.5/24"}]});
+        let parent = |design: &Design| design.network.parent.as_ref().unwrap().name.to_string();
+        let design = read(ipvlan, json!({"prevResult": previous})).unwrap();
+        assert!(matches!(&design.ipam, Ipam::Previous(result) if result.ips.len() == 1));
+        assert_eq!(parent(&design), "ens7");
+        let ipam = json!({"type": "host-local", "subnet": "10.2.0.0/24"});
+        let told = json!({"prevResult": previous, "master": "ens8", "ipam": ipam});
+        let design = read(ipvlan, told).unwrap();
+        assert!(matches!(design.ipam, Ipam::HostLocal(_)));
+        assert_eq!(parent(&design), "ens8");
+        let several = json!({"prevResult": {"interfaces": [{"name": "a"}, {"name": "b"}]}});
+        assert!(read(ipvlan, several).unwrap_err().message.contains("\"master\""));
+    }
 }

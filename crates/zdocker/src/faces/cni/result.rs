@@ -275,11 +275,6 @@ impl Dns {
         })
     }
 
-    /// Whether nothing is said.
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Dns::default()
-    }
-
     fn to_json(&self) -> Value {
         let mut json = Map::new();
         for (key, texts) in [

@@ -105,12 +105,12 @@ fn words(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What is asked for: by the runtime, by the user of this attachment, or by the configuration, in this order.
+/// What is asked for: by the user of this attachment, by the runtime, or by the configuration, in this order.
 fn wanted(request: &Request) -> Result<Tuning, CniError> {
     let (config, args) = (request.fields(), request.cni_args()?);
     let mut tuning = read(&args, request)?;
     let configured = read(&config, request)?;
-    let macs = [request.runtime()?.parsed("mac")?, tuning.mac, from_arguments(request)?];
+    let macs = [tuning.mac, request.runtime()?.parsed("mac")?, from_arguments(request)?];
     tuning.mac = macs.into_iter().flatten().next().or(configured.mac);
     tuning.mtu = tuning.mtu.or(configured.mtu);
     tuning.promiscuous = tuning.promiscuous.or(configured.promiscuous);

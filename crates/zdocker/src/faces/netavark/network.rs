@@ -252,9 +252,10 @@ fn variables(network: &Network, interface: &InterfaceName, addresses: &[Interfac
         variables.push(variable("ipv4", "arp_notify", "1"));
         variables.push(variable("ipv4", "rp_filter", "2"));
     }
-    if managed != Some(false) && std::path::Path::new("/proc/sys/net/ipv6").exists() {
+    if managed != Some(false) && crate::faces::has_ipv6() {
         variables.push(variable("ipv6", "autoconf", "0"));
-        if addresses.iter().any(|own| own.address.is_ipv6()) {
+        // Behind a bridge of ours nobody else gives himself an address.
+        if managed == Some(true) && addresses.iter().any(|own| own.address.is_ipv6()) {
             variables.push(variable("ipv6", "accept_dad", "0"));
         }
     }
@@ -341,12 +342,14 @@ fn host_local(known: Object, wish: Object, is_leaving: bool) -> anyhow::Result<I
     }
     ipam.addresses.sort_by_key(|own| Family::of(own.address));
     for route in known.list("routes")?.unwrap_or_default() {
-        ipam.routes.push(static_route(Object::of("a route", route)?)?);
+        let route = static_route(Object::of("a route", route)?, &ipam.addresses)?;
+        ipam.routes.push(route);
     }
     Ok(ipam)
 }
 
-fn static_route(route: Object) -> anyhow::Result<Route> {
+/// A route of a network, of a container that has these addresses on it.
+fn static_route(route: Object, addresses: &[InterfaceAddress]) -> anyhow::Result<Route> {
     let destination: Subnet = route
         .parsed("destination")?
         .ok_or_else(|| anyhow!("missing field `destination`"))?;
@@ -371,5 +374,8 @@ fn static_route(route: Object) -> anyhow::Result<Route> {
     let metric = route.optional_number("metric")?.unwrap_or(METRIC);
     let mut made = Route::new(destination, via, Some(metric));
     made.kind = kind;
+    let own = |own: &InterfaceAddress| Subnet::containing(own.address, own.prefix);
+    let is_near = |via| addresses.iter().any(|address| own(address).contains(via));
+    made.any_link = via.is_some_and(|via| !is_near(via));
     Ok(made)
 }

@@ -84,6 +84,26 @@ fn is_kept_and_taken_back(runtime: &Runtime) {
     until("no limit is left", || queues(runtime).is_empty() && ifbs(runtime) == 0);
 }
 
+/// As containerd and CRI-O ask, who know rates alone.
+#[test]
+fn a_burst_may_be_as_good_as_endless() {
+    let runtime = Runtime::ours();
+    let sandbox = runtime.sandbox("a");
+    for (rate, burst) in [
+        (100_000_u64, (1_u64 << 31) - 1),
+        (1_000_000, u64::from(u32::MAX)),
+        (10_000_000_000, u64::from(u32::MAX)),
+    ] {
+        let limits = json!({ "ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst });
+        let call = Call::new(&sandbox).capabilities(json!({ "bandwidth": limits }));
+        runtime.add(&chain(), &call);
+        assert_eq!(queues(&runtime).len(), 3, "{rate} {burst}");
+        runtime.check(&chain(), &call).unwrap();
+        runtime.del(&chain(), &call);
+        until("no limit is left", || queues(&runtime).is_empty());
+    }
+}
+
 #[test]
 fn of_ours() {
     is_kept_and_taken_back(&Runtime::ours());

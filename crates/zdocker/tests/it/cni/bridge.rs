@@ -17,6 +17,9 @@ both!(
     mtu_and_mac_are_as_asked_for,
     a_bridge_that_is_there_is_used_and_stays,
     without_ipam_there_is_an_interface_only,
+    without_ipam_routers_are_heard,
+    ipv6_is_turned_on_where_it_was_off,
+    a_gateway_that_was_replaced_is_taken_away,
     macvlan_is_on_the_wire_of_its_master,
     addresses_come_from_another_plug_in,
 );
@@ -154,6 +157,66 @@ fn without_ipam_there_is_an_interface_only(runtime: &Runtime) {
     }
     runtime.del(&list, &Call::new(&sandbox));
     until("the interface is gone", || interfaces(&sandbox.net).is_empty());
+}
+
+/// Somebody within the container, or a neighbour, may give it IPv6 addresses.
+fn without_ipam_routers_are_heard(runtime: &Runtime) {
+    let bridged = list("1.0.0", "net", json!([{ "type": "bridge", "bridge": "cni0" }]));
+    let on_wire = list("1.0.0", "wire", json!([{ "type": "macvlan", "master": "eth0" }]));
+    for (list, name) in [(bridged, "a"), (on_wire, "b")] {
+        let sandbox = runtime.sandbox(name);
+        runtime.add(&list, &Call::new(&sandbox));
+        until("the interface has its own address", || {
+            let shown = sandbox
+                .net
+                .ip_json(&["-6", "addr", "show", "dev", "eth0", "scope", "link"]);
+            shown[0]["addr_info"]
+                .as_array()
+                .is_some_and(|addresses| addresses.len() == 1)
+        });
+        let listens = sandbox
+            .net
+            .output("sysctl", &["-n", "net.ipv6.conf.eth0.accept_ra"], "");
+        assert_eq!(listens.trim(), "1");
+        runtime.del(&list, &Call::new(&sandbox));
+    }
+}
+
+/// As container engines turn it off in namespaces that they make.
+fn ipv6_is_turned_on_where_it_was_off(runtime: &Runtime) {
+    let list = list("1.0.0", "net", json!([dual_bridge()]));
+    let [a, b] = ["a", "b"].map(|name| runtime.sandbox(name));
+    let off = [
+        "-w",
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+    ];
+    a.net.output("sysctl", &off, "");
+    a.net.ip("link set lo up");
+    let own = addresses(&runtime.add(&list, &Call::new(&a)))[1];
+    runtime.add(&list, &Call::new(&b));
+    let _server = Server::start(&a.net, "a", 80);
+    assert_eq!(reaches(&b.net, Proto::Tcp, (own, 80)).server, "a");
+    assert_eq!(reaches(&a.net, Proto::Tcp, (ip("::1"), 80)).server, "a");
+}
+
+/// As flannel does whose host is given another subnet: the one before is another host's by then.
+fn a_gateway_that_was_replaced_is_taken_away(runtime: &Runtime) {
+    let of = |subnet: &str| {
+        let mut plugin = bridge();
+        plugin["forceAddress"] = json!(true);
+        plugin["ipam"]["ranges"] = json!([[{ "subnet": subnet }]]);
+        list("1.0.0", "cbr0", json!([plugin]))
+    };
+    let (before, after) = (of("10.42.0.0/24"), of("10.42.1.0/24"));
+    let [a, b] = ["a", "b"].map(|name| runtime.sandbox(name));
+    runtime.add(&before, &Call::new(&a));
+    runtime.add(&after, &Call::new(&b));
+    assert_eq!(addresses_of(&runtime.host.net, "cni0"), ["10.42.1.1/24"]);
+    let _server = Server::start(&runtime.host.outside, "outside", 80);
+    assert_eq!(reaches(&b.net, Proto::Tcp, (ip(OUTSIDE_V4), 80)).source, ip(HOST_V4));
+    runtime.del(&before, &Call::new(&a));
+    runtime.del(&after, &Call::new(&b));
 }
 
 /// The IPAM plug-in `static` gives the addresses that its configuration has, and is nobody's but the CNI project's.

@@ -13,6 +13,7 @@ both!(
     a_published_port_is_reached_from_everywhere,
     udp_and_ipv6_are_published_too,
     a_port_of_one_address_is_published_there_alone,
+    no_address_in_particular_is_all_of_its_family,
     ports_go_with_their_container,
     a_capability_that_is_not_declared_is_not_passed,
     what_is_passed_on_is_what_came,
@@ -76,6 +77,36 @@ fn a_port_of_one_address_is_published_there_alone(runtime: &Runtime) {
     let _server = Server::start(&sandbox.net, "a", 80);
     assert_eq!(reaches(&runtime.host.outside, Proto::Tcp, (second, 8080)).server, "a");
     does_not_reach(&runtime.host.outside, Proto::Tcp, (ip(HOST_V4), 8080));
+}
+
+/// As nerdctl says it, and those who publish for the host itself alone.
+fn no_address_in_particular_is_all_of_its_family(runtime: &Runtime) {
+    let list = chain();
+    let sandbox = runtime.sandbox("a");
+    let at =
+        |host: &str, port: u16| json!({ "hostPort": port, "containerPort": 80, "protocol": "tcp", "hostIP": host });
+    let mappings =
+        json!({ "portMappings": [at("0.0.0.0", 8080), at("::", 8081), at("127.0.0.1", 8082), at("", 8083)] });
+    runtime.add(&list, &Call::new(&sandbox).capabilities(mappings));
+    let _server = Server::start(&sandbox.net, "a", 80);
+    let outside = &runtime.host.outside;
+    for (host, reached, silent) in [
+        (HOST_V4, [8080, 8083], [8081, 8082]),
+        (HOST_V6, [8081, 8083], [8080, 8082]),
+    ] {
+        for port in reached {
+            assert_eq!(reaches(outside, Proto::Tcp, (ip(host), port)).server, "a");
+        }
+        for port in silent {
+            does_not_reach(outside, Proto::Tcp, (ip(host), port));
+        }
+    }
+    for port in [8080, 8082] {
+        assert_eq!(
+            reaches(&runtime.host.net, Proto::Tcp, (ip("127.0.0.1"), port)).server,
+            "a"
+        );
+    }
 }
 
 fn ports_go_with_their_container(runtime: &Runtime) {

@@ -210,8 +210,8 @@ fn what_is_right_but_cannot_be_done_has_code_2() {
     let sandbox = runtime.sandbox("a");
     let before = Snapshot::take(&runtime.host);
     for (key, value) in [
-        ("vlanTrunk", json!([{ "id": 7 }])),
         ("disableContainerInterface", json!(true)),
+        ("ipam", json!({ "type": "dhcp" })),
     ] {
         let mut config = single("1.0.0", bridge());
         config[key] = value;

@@ -20,7 +20,9 @@ both!(
     the_gateway_is_nobodys_address,
     alone_it_only_leases,
     name_servers_come_from_a_file,
+    the_networks_own_name_servers_come_first_even_if_there_are_none,
     routes_are_those_that_were_asked_for,
+    old_results_have_place_for_one_address_of_each_family,
 );
 
 /// A network on a bridge whose addresses are managed so.
@@ -225,6 +227,25 @@ fn name_servers_come_from_a_file(runtime: &Runtime) {
     assert_eq!(dns["options"], json!(["ndots:2"]), "{result:#}");
 }
 
+fn the_networks_own_name_servers_come_first_even_if_there_are_none(runtime: &Runtime) {
+    let file = runtime.host.scratch().join("resolv.conf");
+    fs::write(&file, "nameserver 192.0.2.53\n").unwrap();
+    // Debian's `bridge` does not hand on what `ipam` says of names.
+    let ipam = json!({ "type": "host-local", "subnet": "10.88.0.0/24", "resolvConf": file });
+    let mut list = list("1.0.0", "net", json!([{ "type": "ptp", "ipam": ipam }]));
+    let sandbox = runtime.sandbox("a");
+    for (own, resolver) in [
+        (json!({}), json!({ "nameservers": ["192.0.2.53"] })),
+        (json!({ "domain": "a.example" }), json!({ "domain": "a.example" })),
+        (json!({ "nameservers": [] }), json!({})),
+    ] {
+        list["plugins"][0]["dns"] = own;
+        let result = runtime.add(&list, &Call::new(&sandbox));
+        assert_eq!(result["dns"], resolver);
+        runtime.del(&list, &Call::new(&sandbox));
+    }
+}
+
 fn routes_are_those_that_were_asked_for(runtime: &Runtime) {
     let list = network(&json!({
         "subnet": "10.88.0.0/24",
@@ -237,4 +258,21 @@ fn routes_are_those_that_were_asked_for(runtime: &Runtime) {
     assert_eq!(way("192.0.2.0/24"), "10.88.0.1");
     assert_eq!(way("198.51.100.0/24"), "10.88.0.9");
     assert_eq!(super::default_gateway(&sandbox.net, "-4"), None);
+}
+
+fn old_results_have_place_for_one_address_of_each_family(runtime: &Runtime) {
+    let sandbox = runtime.sandbox("a");
+    let add = |ranges: Value| {
+        let ipam = json!({ "type": "host-local", "ranges": ranges });
+        let config = json!({ "cniVersion": "0.2.0", "name": "net", "type": "host-local", "ipam": ipam });
+        runtime.single("ADD", &config, &Call::new(&sandbox))
+    };
+    let [v4, other_v4, v6] =
+        ["10.88.0.0/24", "10.89.0.0/24", "fd00:88::/64"].map(|subnet| json!([{ "subnet": subnet }]));
+    add(json!([v4, other_v4])).unwrap_err();
+    let result = add(json!([v4, v6])).unwrap().unwrap();
+    assert_eq!(
+        (&result["ip4"]["ip"], &result["ip6"]["ip"]),
+        (&json!("10.88.0.2/24"), &json!("fd00:88::2/64"))
+    );
 }

@@ -8,6 +8,7 @@ mod bridge;
 mod chain;
 mod check;
 mod concurrent;
+mod conflists;
 mod containerd;
 pub(crate) mod driver;
 mod errors;
@@ -17,6 +18,7 @@ mod host_local;
 mod killed;
 mod loopback;
 mod net;
+mod parent;
 mod podman;
 mod portmap;
 mod ptp;
@@ -24,6 +26,7 @@ mod runtimes;
 mod shapes;
 mod tuning;
 mod verbs;
+mod vlan;
 
 use serde_json::{Value, json};
 

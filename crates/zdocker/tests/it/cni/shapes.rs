@@ -9,6 +9,9 @@ use serde_json::Value;
 #[track_caller]
 pub(super) fn check(result: &Value, version: &str, sandbox: &str) {
     assert_eq!(result["cniVersion"], version, "{result:#}");
+    if version < "0.3.0" {
+        return check_old(result);
+    }
     has_only(result, &["cniVersion", "interfaces", "ips", "routes", "dns"]);
     let interfaces = list(result, "interfaces");
     for interface in interfaces {
@@ -43,6 +46,20 @@ pub(super) fn check(result: &Value, version: &str, sandbox: &str) {
         split(&route["dst"]);
     }
     has_only(&result["dns"], &["nameservers", "domain", "search", "options"]);
+}
+
+/// Checks that a result has the form that there was before 0.3.0: an address of each family, and no interfaces.
+fn check_old(result: &Value) {
+    has_only(result, &["cniVersion", "ip4", "ip6", "dns"]);
+    for (key, is_v4) in [("ip4", true), ("ip6", false)] {
+        let Some(address) = result.get(key) else { continue };
+        has_only(address, &["ip", "gateway", "routes"]);
+        assert_eq!(split(&address["ip"]).0.is_ipv4(), is_v4, "{result:#}");
+        for route in list(address, "routes") {
+            has_only(route, &["dst", "gw"]);
+            assert_eq!(split(&route["dst"]).0.is_ipv4(), is_v4, "{result:#}");
+        }
+    }
 }
 
 /// The objects of an array that may be absent.

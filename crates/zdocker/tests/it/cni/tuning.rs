@@ -1,5 +1,7 @@
 //! `tuning`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime, Sandbox, execution_config};
@@ -10,6 +12,8 @@ both!(
     an_interface_is_set_and_put_back,
     a_new_mac_is_let_through,
     kernel_variables_are_set_and_checked,
+    what_is_set_differs_from_nothing_that_was_made,
+    the_users_address_comes_before_the_runtimes,
     what_is_wrong_is_refused,
 );
 
@@ -105,6 +109,45 @@ fn kernel_variables_are_set_and_checked(runtime: &Runtime) {
     sandbox.net.output("sysctl", &["-w", "net.core.somaxconn=501"], "");
     let failure = runtime.check(&list, &call).unwrap_err();
     assert!(failure.code >= 100, "{failure:?}");
+}
+
+/// The plug-in that made the interface set the same variables before.
+fn what_is_set_differs_from_nothing_that_was_made(runtime: &Runtime) {
+    let variables = [
+        ("net.ipv6.conf.eth0.accept_ra", "2"),
+        ("net.ipv4.conf.eth0.arp_notify", "0"),
+        ("net.ipv6.conf.eth0.disable_ipv6", "1"),
+    ];
+    let list = chain(json!({ "sysctl": variables.into_iter().collect::<BTreeMap<_, _>>() }));
+    let sandbox = runtime.sandbox("a");
+    let call = Call::new(&sandbox);
+    runtime.add(&list, &call);
+    runtime.check(&list, &call).unwrap();
+    for (key, value) in variables {
+        assert_eq!(sandbox.net.output("sysctl", &["-n", key], "").trim(), value, "{key}");
+    }
+    runtime.del(&list, &call);
+}
+
+fn the_users_address_comes_before_the_runtimes(runtime: &Runtime) {
+    let [configured, of_arguments, of_runtime, of_user] =
+        [1, 2, 3, 4].map(|number| format!("02:00:00:00:00:0{number}"));
+    let mut list = chain(json!({ "mac": configured, "capabilities": { "mac": true } }));
+    let sandbox = runtime.sandbox("a");
+    let arguments = format!("IgnoreUnknown=1;MAC={of_arguments}");
+    let (plain, with_arguments) = (Call::new(&sandbox), Call::new(&sandbox).args(&arguments));
+    let all = with_arguments.clone().capabilities(json!({ "mac": of_runtime }));
+    let check = |list: &Value, call: &Call, expected: &str| {
+        runtime.add(list, call);
+        assert_eq!(settings(&sandbox.net).0, expected);
+        runtime.del(list, call);
+    };
+    // The bridge would take them, too.
+    check(&list, &plain, &configured);
+    check(&list, &with_arguments, &of_arguments);
+    check(&list, &all, &of_runtime);
+    list["plugins"][1]["args"] = json!({ "cni": { "mac": of_user } });
+    check(&list, &all, &of_user);
 }
 
 fn what_is_wrong_is_refused(runtime: &Runtime) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Feature, HOST_V4, Host, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
+    Feature, HOST_V4, Host, NetNs, OUTSIDE_V4, Proto, Server, Snapshot, does_not_reach, ip, needs, reaches, until,
 };
 
 use super::{Caller, Sandbox, as_map, error, input, network, with};
@@ -105,11 +105,10 @@ fn options_of_a_bridge_and_of_an_endpoint() {
         "unreachable 10.4.0.0/16 metric 9",
     ];
     assert_eq!(v4, expected);
-    assert!(
-        routes(&c, "-6")
-            .iter()
-            .any(|line| line.starts_with("prohibit fd00:5::/32"))
-    );
+    let v6 = routes(&c, "-6");
+    for beginning in ["prohibit fd00:5::/32", "default via fd00:89:1::1 dev net7 metric 200"] {
+        assert!(v6.iter().any(|line| line.starts_with(beginning)), "{v6:?}");
+    }
     caller.teardown(&c, &wanted);
     c.is_empty_soon();
     // Routes that lead nowhere have no interface to go with.
@@ -141,6 +140,103 @@ fn networks_without_a_way_out() {
         caller.teardown(&d, &input(3, &[&n]));
         before.assert_same(&host);
     }
+}
+
+#[test]
+fn an_internal_network_makes_no_router_of_the_host() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    for internal in [true, false] {
+        set(&host.net, &["net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"]);
+        let wanted = input(2, &[&with(network(1), json!({ "internal": internal }))]);
+        caller.setup(&c, &wanted);
+        for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+            assert_eq!(get(&host.net, key) == "0", internal, "{key}");
+        }
+        // The host itself is reached by the gateway's address.
+        let _host = Server::start(&host.net, "host", 7000);
+        assert_eq!(reaches(&c.net, Proto::Tcp, (ip("10.89.1.1"), 7000)).server, "host");
+        caller.teardown(&c, &wanted);
+        c.is_empty_soon();
+    }
+}
+
+/// Sets kernel variables, each `NAME=VALUE`, of a network namespace.
+fn set(net: &NetNs, variables: &[&str]) {
+    net.output("sysctl", &[&["-q", "-w"], variables].concat(), "");
+}
+
+/// A kernel variable of a network namespace.
+fn get(net: &NetNs, name: &str) -> String {
+    net.output("sysctl", &["-n", name], "").trim().to_owned()
+}
+
+#[test]
+fn kernel_variables_of_interfaces() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let v4 = json!({"subnets": [{"subnet": "10.89.1.0/24", "gateway": "10.89.1.1"}]});
+    let parent = json!({"driver": "macvlan", "network_interface": "eth0"});
+    let default = |name: &str| get(&c.net, &format!("net.{}", name.replace("eth0", "default")));
+    // Duplicate addresses are looked for where others give themselves some.
+    for (network, announces, checks) in [
+        (network(1), true, false),
+        (with(network(1), v4), true, true),
+        (with(network(1), parent), false, true),
+    ] {
+        let wanted = input(2, &[&network]);
+        caller.setup(&c, &wanted);
+        for (name, value) in [
+            ("ipv4.conf.eth0.arp_notify", announces.then_some("1")),
+            ("ipv4.conf.eth0.rp_filter", announces.then_some("2")),
+            ("ipv6.conf.eth0.autoconf", Some("0")),
+            ("ipv6.conf.eth0.accept_ra", Some("0")),
+            ("ipv6.conf.eth0.accept_dad", (!checks).then_some("0")),
+        ] {
+            let expected = value.map_or_else(|| default(name), str::to_owned);
+            assert_eq!(get(&c.net, &format!("net.{name}")), expected, "{name} of {network}");
+        }
+        caller.teardown(&c, &wanted);
+        c.is_empty_soon();
+    }
+}
+
+#[test]
+fn kernel_variables_that_cannot_be_written_may_be_right_already() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let wanted = input(2, &[&network(1)]);
+    let call = |verb: &str| {
+        let script = "mount -t proc -o ro proc /proc && exec \"$0\" \"$@\"";
+        let (program, config) = (caller.program.to_str().unwrap(), caller.config.to_str().unwrap());
+        let words = [
+            "--mount", "sh", "-c", script, program, "--config", config, verb, &c.path,
+        ];
+        host.finish(host.command("unshare", &words), &wanted.to_string())
+    };
+    set(&host.net, &["net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=1"]);
+    let before = Snapshot::take(&host);
+    let refused = error(call("setup"));
+    assert!(
+        refused.contains("ip_forward") && refused.contains("Read-only"),
+        "{refused}"
+    );
+    before.assert_same(&host);
+    set(&host.net, &["net.ipv4.ip_forward=1"]);
+    let before = Snapshot::take(&host);
+    call("setup").ok();
+    assert_eq!(reaches_host(&host, &c), "host");
+    call("teardown").ok();
+    before.assert_same(&host);
+}
+
+/// Who serves a container at its gateway's address.
+fn reaches_host(host: &Host, c: &Sandbox) -> String {
+    let _host = Server::start(&host.net, "host", 7000);
+    reaches(&c.net, Proto::Tcp, (ip("10.89.1.1"), 7000)).server
 }
 
 #[test]
@@ -210,11 +306,31 @@ fn a_bridge_that_is_there_is_used_and_stays_while_it_has_other_ports() {
 }
 
 #[test]
+fn the_mtu_of_a_bridge_that_is_there_stays() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    host.net
+        .ip("link add podman1 type bridge\nlink set podman1 mtu 1280\nlink set podman1 up");
+    let n = with(network(1), json!({"options": {"mtu": "1300"}}));
+    caller.setup(&c, &input(2, &[&n]));
+    assert_eq!(c.net.ip_json(&["link", "show", "eth0"])[0]["mtu"], 1300);
+    let ports = host.net.ip_json(&["link", "show", "master", "podman1"]);
+    assert_eq!((ports.len(), &ports[0]["mtu"]), (1, &json!(1300)));
+    assert_eq!(host.net.ip_json(&["link", "show", "podman1"])[0]["mtu"], 1280);
+}
+
+#[test]
 fn the_mtu_is_that_of_the_way_out() {
     let host = Host::new();
     let caller = Caller::new(&host);
     let (c, d) = (Sandbox::new(&host, "c"), Sandbox::new(&host, "d"));
     host.net.ip("link set eth0 mtu 1400");
+    // Another table's way out is for somebody else's packets.
+    host.net.ip(
+        "link add aside mtu 1300 type veth peer name aside2\nlink set aside up\nlink set aside2 up\n\
+         addr add 192.0.2.1/24 dev aside\nroute add default via 192.0.2.2 table 10",
+    );
     caller.setup(&c, &input(2, &[&network(1)]));
     host.net.ip("link set eth0 mtu 1500");
     caller.setup(&d, &input(3, &[&network(1)]));
@@ -286,6 +402,16 @@ fn without_a_firewall() {
     caller
         .call(&["--firewall-driver", "none", "teardown", &c.path], &wanted)
         .ok();
+    before.assert_same(&host);
+    // Podman says it by the environment.
+    let config = caller.config.to_str().unwrap();
+    let words = ["--config", config, "setup", &c.path];
+    let mut command = host.command(caller.program.to_str().unwrap(), &words);
+    command.env("NETAVARK_FW", "none");
+    host.finish(command, &wanted.to_string()).ok();
+    does_not_reach(&host.outside, Proto::Tcp, (ip(HOST_V4), 8080));
+    caller.teardown(&c, &wanted);
+    host.outside.ip("route del 10.89.1.0/24");
     before.assert_same(&host);
     let wrong = caller.call(&["--firewall-driver", "banana", "setup", &c.path], &wanted);
     assert!(error(wrong).contains("banana"));

@@ -97,6 +97,43 @@ fn macvlan_without_a_way_out_or_addresses() {
 }
 
 #[test]
+fn addresses_in_the_order_of_the_subnets() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    // A parent may be down, and is left so.
+    host.net.ip("link add d0 type veth peer name d1");
+    let before = Snapshot::take(&host);
+    let subnets = json!([
+        {"subnet": "10.88.0.0/16", "gateway": "10.88.0.1"},
+        {"subnet": "10.89.0.0/16", "gateway": "10.89.0.1"},
+    ]);
+    let network = on_the_wire("macvlan", json!({"network_interface": "d0", "subnets": subnets}));
+    let mut wanted = input(77, &[&network]);
+    wanted["networks"][0]["static_ips"] = json!(["10.88.0.5", "10.89.0.10", "10.88.0.15"]);
+    let answer = caller.setup(&c, &wanted);
+    let expected = json!([
+        {"gateway": "10.88.0.1", "ipnet": "10.88.0.5/16"},
+        {"gateway": "10.88.0.1", "ipnet": "10.88.0.15/16"},
+        {"gateway": "10.89.0.1", "ipnet": "10.89.0.10/16"},
+    ]);
+    assert_eq!(answer["lan"]["interfaces"]["eth0"]["subnets"], expected);
+    let shown = c.ip("-4 -o addr show eth0");
+    for own in ["10.88.0.5/16", "10.88.0.15/16", "10.89.0.10/16"] {
+        assert!(shown.iter().any(|line| line.contains(own)), "{shown:?}");
+    }
+    caller.teardown(&c, &wanted);
+    c.is_empty_soon();
+    before.assert_same(&host);
+    // Nothing is left where the container has an interface of that name.
+    c.net.ip("link add eth0 type bridge");
+    let refused = caller.refused(&c, &wanted);
+    assert!(refused.contains("File exists"), "{refused}");
+    assert_eq!(c.net.ip_json(&["link", "show"]).len(), 2);
+    before.assert_same(&host);
+}
+
+#[test]
 fn ipvlan() {
     if !needs(&[Feature::Ipvlan]) {
         return;

@@ -38,14 +38,16 @@ fn networks_are_apart_as_they_ask() {
     }
     for (number, option, sandbox, _) in &containers {
         for (other, others_option, ..) in &containers {
-            let address = ip(&format!("10.89.{other}.2"));
-            if number == other || reach_each_other(option, others_option) {
-                assert_eq!(
-                    reaches(&sandbox.net, Proto::Tcp, (address, 7000)).server,
-                    *others_option
-                );
-            } else {
-                does_not_reach(&sandbox.net, Proto::Tcp, (address, 7000));
+            let v4 = ip(&format!("10.89.{other}.2"));
+            // By IPv6, the next one only.
+            let v6 = (*other == number + 1).then(|| ip(&format!("fd00:89:{other}::2")));
+            for address in [Some(v4), v6].into_iter().flatten() {
+                let target = (address, 7000);
+                if number == other || reach_each_other(option, others_option) {
+                    assert_eq!(reaches(&sandbox.net, Proto::Tcp, target).server, *others_option);
+                } else {
+                    does_not_reach(&sandbox.net, Proto::Tcp, target);
+                }
             }
             // Published ports are for everybody.
             let published = (ip(HOST_V4), 8000 + u16::from(*other));

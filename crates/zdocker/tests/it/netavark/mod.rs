@@ -8,6 +8,7 @@ mod others;
 mod ports;
 mod refused;
 mod rootless;
+mod routes;
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;

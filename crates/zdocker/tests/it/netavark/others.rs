@@ -50,6 +50,25 @@ fn names_are_served_at_any_port() {
     }
 }
 
+#[test]
+fn a_name_server_that_does_not_start_is_an_error() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    let named = input(2, &[&with(network(1), json!({"dns_enabled": true}))]);
+    // The last one would ask itself.
+    let loops = with(named.clone(), json!({"dns_servers": ["10.89.1.1"]}));
+    for (program, wanted) in [("/bin/false", &named), ("/etc", &named), ("/bin/true", &loops)] {
+        let refused = error(caller.call(&["-a", program, "setup", &c.path], wanted));
+        assert!(refused.contains("error while applying dns entries"), "{refused}");
+        let entries = fs::read_dir(caller.config.join("aardvark-dns"));
+        assert_eq!(entries.map_or(0, Iterator::count), 0, "{program}");
+        c.is_empty_soon();
+        before.assert_same(&host);
+    }
+}
+
 /// Stands for systemd: notes what it is asked, and runs it.
 const SYSTEMD_RUN: &str = r#"#!/bin/sh
 echo "$@" >> "$0.calls"
@@ -158,6 +177,13 @@ fn other_drivers_are_programs() {
     let calls = fs::read_to_string(directory.join("special.calls")).unwrap();
     let verbs: Vec<&str> = calls.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(verbs, ["setup", "teardown", "setup", "setup", "teardown"]);
+    // It is told of a container whose namespace is gone, too.
+    call("setup", &wanted).ok();
+    let nowhere = [&directories[..], &["teardown", "/nowhere/ns"]].concat();
+    caller.call(&nowhere, &wanted).ok();
+    let calls = fs::read_to_string(directory.join("special.calls")).unwrap();
+    assert_eq!(calls.lines().last(), Some("teardown /nowhere/ns"));
+    before.assert_same(&host);
     let unknown = caller.refused(&c, &wanted);
     assert!(unknown.contains("unknown network driver \"special\""), "{unknown}");
 }

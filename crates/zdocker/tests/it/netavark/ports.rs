@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use crate::harness::{HOST_V4, HOST_V6, Host, NetNs, Proto, Server, Snapshot, does_not_reach, ip, reaches, until};
+use crate::harness::{
+    HOST_V4, HOST_V6, Host, NetNs, Proto, Server, Snapshot, UdpFlow, does_not_reach, ip, reaches, until,
+};
 
 use super::{Caller, Sandbox, error, input, mapping, network, with};
 
@@ -89,6 +91,54 @@ fn wildcards_of_one_family() {
 }
 
 #[test]
+fn one_port_at_several_addresses_of_the_host() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let before = Snapshot::take(&host);
+    // The host need not have them yet.
+    let mappings = [
+        mapping("192.0.2.24", 8080, 7000, "tcp", 1),
+        mapping("192.0.2.25", 8080, 7000, "tcp", 1),
+        mapping("192.0.2.25", 8080, 7000, "udp", 1),
+    ];
+    let wanted = publishing(2, &[&network(1)], &mappings);
+    caller.setup(&c, &wanted);
+    host.net
+        .ip("addr add 192.0.2.24/32 dev eth0\naddr add 192.0.2.25/32 dev eth0");
+    host.outside.ip("route add 192.0.2.0/24 via 203.0.113.1");
+    let server = Server::start(&c.net, "c", 7000);
+    is_reached(&host.outside, ip("192.0.2.24"), 8080, &[Proto::Tcp], "c");
+    is_reached(&host.outside, ip("192.0.2.25"), 8080, &[Proto::Tcp, Proto::Udp], "c");
+    drop(server);
+    caller.teardown(&c, &wanted);
+    does_not_reach(&host.outside, Proto::Tcp, (ip("192.0.2.25"), 8080));
+    host.net
+        .ip("addr del 192.0.2.24/32 dev eth0\naddr del 192.0.2.25/32 dev eth0");
+    host.outside.ip("route del 192.0.2.0/24");
+    before.assert_same(&host);
+}
+
+#[test]
+fn a_udp_flow_that_was_there_before_follows() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let wanted = publishing(2, &[&network(1)], &[mapping("", 8080, 7000, "udp", 2)]);
+    let targets = [(&host.outside, HOST_V4), (&host.outside, HOST_V6), (&host.net, HOST_V4)];
+    let flows = targets.map(|(from, target)| UdpFlow::open(from, (ip(target), 8081).into()));
+    let _c = Server::start(&c.net, "c", 7001);
+    for _ in 0..2 {
+        flows.iter().for_each(UdpFlow::is_silent);
+        caller.setup(&c, &wanted);
+        flows.iter().for_each(|flow| assert_eq!(flow.answer().server, "c"));
+        caller.teardown(&c, &wanted);
+        c.is_empty_soon();
+    }
+    flows.iter().for_each(UdpFlow::is_silent);
+}
+
+#[test]
 fn several_networks_publish_by_the_first_that_can() {
     let host = Host::new();
     let caller = Caller::new(&host);
@@ -103,6 +153,17 @@ fn several_networks_publish_by_the_first_that_can() {
         let c = Sandbox::new(&host, "c");
         let wanted = publishing(2, &networks, &[mapping("", 8080, 7000, "tcp", 1)]);
         caller.setup(&c, &wanted);
+        // Interfaces come in the networks' order.
+        let links = c.net.ip_json(&["link", "show"]);
+        let mut names: Vec<_> = links.iter().map(|link| (&link["ifindex"], &link["ifname"])).collect();
+        names.sort_by_key(|(index, _)| index.as_u64());
+        assert!(
+            names
+                .iter()
+                .map(|(_, name)| *name)
+                .eq(["lo", "eth0", "eth1", "eth2", "eth3"]),
+            "{names:?}"
+        );
         let server = Server::start(&c.net, "c", 7000);
         for from in [&host.outside, &host.net] {
             is_reached(from, ip(HOST_V4), 8080, &[Proto::Tcp], "c");

@@ -159,3 +159,26 @@ fn an_interface_that_is_there_already() {
     caller.teardown(&c, &wanted);
     before.assert_same(&host);
 }
+
+#[test]
+fn addresses_of_a_family_that_the_host_has_not() {
+    let host = Host::new();
+    let caller = Caller::new(&host);
+    let c = Sandbox::new(&host, "c");
+    let switches = [
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+    ];
+    host.net.output("sysctl", &[&["-q", "-w"], &switches[..]].concat(), "");
+    let before = Snapshot::take(&host);
+    let refused = caller.refused(&c, &input(2, &[&network(1)]));
+    assert!(refused.contains("fd00:89:1::1"), "{refused}");
+    before.assert_same(&host);
+    let v4 = with(
+        network(1),
+        json!({"subnets": [{"subnet": "10.89.1.0/24", "gateway": "10.89.1.1"}]}),
+    );
+    caller.setup(&c, &input(2, &[&v4]));
+    caller.teardown(&c, &input(2, &[&v4]));
+    before.assert_same(&host);
+}

@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 
+use serde_json::Value;
 use zdocker_net::ipam::usable;
 use zdocker_net::model::Pool;
-use zdocker_net::subnet::{AddressRange, Subnet};
+use zdocker_net::subnet::{AddressRange, Family, Subnet};
 
 use super::{Keys, Leases, asked_addresses, first_address, pool};
 use crate::faces::cni::error::CniError;
 use crate::faces::cni::fields::Fields;
 use crate::faces::cni::request::Request;
 use crate::faces::cni::result::{Dns, Route};
+use crate::faces::cni::version::Version;
 
 /// How many sets there may be: `Pool::set` counts them.
 const SETS_MAX: usize = u8::MAX as usize;
@@ -21,21 +23,12 @@ const SETS_MAX: usize = u8::MAX as usize;
 /// [`CniError`] when it is wrong.
 pub(in crate::faces::cni) fn read(request: &Request, ipam: &Keys) -> Result<Leases, CniError> {
     let mut pools = Vec::new();
-    let mut sets = 0;
-    let given = request.runtime()?.list("ipRanges")?.iter().chain(ipam.list("ranges")?);
-    for set in given {
-        let ranges = set
-            .as_array()
-            .ok_or_else(|| ipam.error("ranges", "want a list of lists of ranges"))?;
-        for range in ranges {
-            pools.push(read_range(&Fields::of(range, "ipam.ranges")?, sets)?);
-        }
-        sets += 1;
-    }
+    let mut sets = read_sets(ipam, request.runtime()?.list("ipRanges")?, 0, &mut pools)?;
     if ipam.value("subnet").is_some() {
         pools.push(read_range(ipam, sets)?);
         sets += 1;
     }
+    sets = read_sets(ipam, ipam.list("ranges")?, sets, &mut pools)?;
     if pools.is_empty() {
         return Err(ipam.error("ranges", "no range is given that addresses could be of"));
     }
@@ -43,6 +36,9 @@ pub(in crate::faces::cni) fn read(request: &Request, ipam: &Keys) -> Result<Leas
         return Err(ipam.error("ranges", format!("want at most {SETS_MAX} sets")));
     }
     check_together(ipam, &pools)?;
+    if request.version <= Version::V020 {
+        check_few(ipam, &pools)?;
+    }
     let addresses = asked_addresses(request)?;
     check_asked(&addresses, &pools)?;
     let routes = ipam.list("routes")?.iter();
@@ -55,6 +51,19 @@ pub(in crate::faces::cni) fn read(request: &Request, ipam: &Keys) -> Result<Leas
         routes: routes?,
         dns: resolver(ipam)?,
     })
+}
+
+/// Reads sets of ranges, the first of them the one with the number `first`. Returns the number of the next one.
+fn read_sets(ipam: &Keys, given: &[Value], first: usize, pools: &mut Vec<Pool>) -> Result<usize, CniError> {
+    for (number, set) in given.iter().enumerate() {
+        let ranges = set
+            .as_array()
+            .ok_or_else(|| ipam.error("ranges", "want a list of lists of ranges"))?;
+        for range in ranges {
+            pools.push(read_range(&Fields::of(range, "ipam.ranges")?, first + number)?);
+        }
+    }
+    Ok(first + given.len())
 }
 
 /// One range of the set `set`, or one subnet.
@@ -116,6 +125,22 @@ fn check_together(ipam: &Fields, pools: &[Pool]) -> Result<(), CniError> {
     Ok(())
 }
 
+/// Refuses what has two addresses of a family, where a result has place for one.
+fn check_few(ipam: &Fields, pools: &[Pool]) -> Result<(), CniError> {
+    for family in [Family::V4, Family::V6] {
+        let mut sets: Vec<u8> = pools
+            .iter()
+            .filter(|pool| pool.subnet.family() == family)
+            .map(|pool| pool.set)
+            .collect();
+        sets.dedup();
+        if sets.len() > 1 {
+            return Err(ipam.error("ranges", "before cniVersion 0.3.0, want one set of each family"));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses addresses that no range has, and two of one set.
 fn check_asked(asked: &[IpAddr], pools: &[Pool]) -> Result<(), CniError> {
     let mut sets = Vec::new();
@@ -162,7 +187,7 @@ fn read_resolver(text: &str) -> Dns {
 mod tests {
     use super::*;
     use crate::faces::cni::request::Verb;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read_config(ipam: Value, runtime: Value, args: &str) -> Result<Leases, CniError> {
         let config = json!({"cniVersion": "1.0.0", "name": "n", "ipam": ipam, "runtimeConfig": runtime});
@@ -210,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn the_runtimes_ranges_come_first_and_one_subnet_last() {
+    fn the_runtimes_ranges_come_first_and_then_the_one_subnet() {
         let leases = read_config(
-            json!({"subnet": "10.3.0.0/24", "rangeStart": "10.3.0.9"}),
+            json!({"subnet": "10.3.0.0/24", "rangeStart": "10.3.0.9", "ranges": [[{"subnet": "10.2.0.0/24"}]]}),
             json!({"ipRanges": [[{"subnet": "10.4.0.0/24"}]]}),
             "",
         );
@@ -222,7 +247,7 @@ mod tests {
             .iter()
             .map(|pool| pool.subnet.to_string())
             .collect();
-        assert_eq!(subnets, ["10.4.0.0/24", "10.3.0.0/24"]);
+        assert_eq!(subnets, ["10.4.0.0/24", "10.3.0.0/24", "10.2.0.0/24"]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) enum Ipam {
     HostLocal(Leases),
     /// The plug-in of this name.
     Other(String),
+    /// What a plug-in before this one in a list gave.
+    Previous(CniResult),
 }
 
 /// What is handed out, or was.
@@ -90,6 +92,7 @@ impl Ipam {
                 dns: leases.dns,
             },
             Ipam::Other(name) => given(delegate::add(request, &name)?),
+            Ipam::Previous(result) => given(result),
         })
     }
 }

@@ -103,7 +103,28 @@ fn fills_in_what_is_left_open() {
 }
 
 #[test]
+fn families_are_completed() {
+    check(
+        json!({"ipv6_enabled": true, "subnets": [{"subnet": "10.1.2.0/24"}]}),
+        json!({"subnets": [
+            {"gateway": "10.1.2.1", "subnet": "10.1.2.0/24"},
+            {"gateway": "fd2f:259b:ab93::1", "subnet": "fd2f:259b:ab93::/64"},
+        ]}),
+    );
+    let both =
+        json!([{"subnet": "10.1.2.0/24", "gateway": "10.1.2.1"}, {"subnet": "fd00:1::/64", "gateway": "fd00:1::1"}]);
+    check(
+        json!({ "subnets": both }),
+        json!({"subnets": both, "ipv6_enabled": true}),
+    );
+}
+
+#[test]
 fn an_internal_network_has_a_gateway_only_for_its_name_server() {
+    check(
+        json!({"internal": true}),
+        json!({"internal": true, "subnets": [{"subnet": "10.89.5.0/24"}], "network_interface": "podman5"}),
+    );
     let subnet = json!([{"subnet": "10.1.2.0/24"}]);
     check(
         json!({"internal": true, "subnets": subnet}),
@@ -135,6 +156,22 @@ fn keeps_what_is_given() {
         json!({"options": {"mtu": "1300"}, "network_interface": "br1"}),
     );
     check(json!({"unknown": 1}), json!({"unknown": null}));
+    for range in [json!({"start_ip": "10.1.2.20"}), json!({"end_ip": "10.1.2.50"})] {
+        let subnets = json!([{"gateway": "10.1.2.1", "subnet": "10.1.2.0/24", "lease_range": range}]);
+        check(json!({ "subnets": subnets }), json!({ "subnets": subnets }));
+    }
+    for (driver, options) in [
+        ("bridge", json!({"isolate": "true", "mtu": "1500", "vlan": "100"})),
+        ("bridge", json!({"vlan": "0"})),
+        ("macvlan", json!({"mode": "bridge", "bclim": "-1"})),
+        ("macvlan", json!({"mode": "passthru"})),
+        ("ipvlan", json!({"mode": "l3s", "metric": "7"})),
+    ] {
+        check(
+            json!({"driver": driver, "options": options, "subnets": [{"subnet": "10.1.2.0/24"}]}),
+            json!({ "driver": driver, "options": options }),
+        );
+    }
 }
 
 #[test]
@@ -233,6 +270,10 @@ fn subnets_are_checked() {
         &["could not create gateway for subnet 10.1.2.0/31"],
     );
     refuse_subnet(
+        json!({"subnet": "10.1.2.0/32"}),
+        &["could not create gateway for subnet 10.1.2.0/32"],
+    );
+    refuse_subnet(
         json!({"subnet": "fd00::/128"}),
         &["could not create gateway for subnet fd00::/128"],
     );
@@ -259,6 +300,11 @@ fn routes_are_checked() {
         &["destination invalid", "10.1.2.0/24"],
     );
     refuse_route(json!({"destination": "10.1.2.0/24"}), &["needs a gateway"]);
+    refuse_route(
+        json!({"destination": "10.1.2.0", "gateway": "10.89.2.7"}),
+        &["10.1.2.0"],
+    );
+    refuse_route(json!({"destination": "10.1.2.0/24", "gateway": "nobody"}), &["nobody"]);
     refuse_route(
         json!({"destination": "10.1.2.0/24", "gateway": "fd00::1"}),
         &["other address family"],
