@@ -8,12 +8,13 @@ use crate::harness::Host;
 
 /// Nobody's on the machine itself.
 const ID: u32 = 47_111;
-/// The user's directory: that of a test's own files, which others are not let in to, at a place that nothing else is at.
+/// The user's directory: that of a test's own files, which others are not let in to, where nothing else is.
 pub(super) const HOME: &str = "/media";
 /// The user's directory until the next boot.
 pub(super) const RUN: &str = "/run/user/47111";
 
-/// Makes the user known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices, as udev does.
+/// Makes the user known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices,
+/// as udev does.
 const MAKE_KNOWN: &str = "set -e
     mount --bind \"$0\" /media
     mkdir -p /run/etc /run/dev /run/user/47111
