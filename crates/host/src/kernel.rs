@@ -48,7 +48,7 @@ impl Kernel {
         Ok((socket, &self.installation))
     }
 
-    /// The elements in portions that can be added, or deleted, together: one, where the kernel lets us send so much at once.
+    /// The elements in portions that can be added, or deleted, together: one, if the kernel takes all at once.
     pub(crate) fn portions<'e>(&mut self, elements: &'e [Element]) -> Result<Chunks<'e, Element>, NetlinkError> {
         let fits = elements.len() <= ANSWERS_AT_ONCE || self.netfilter()?.takes_any_length();
         Ok(elements.chunks(if fits { elements.len().max(1) } else { ANSWERS_AT_ONCE }))

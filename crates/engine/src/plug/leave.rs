@@ -137,8 +137,8 @@ impl Engine {
         self.forget_plugs(leaving)
     }
 
-    /// The step that deletes the container's end of a pair whose other end is not here: a user's Podman was given a new namespace
-    /// while somebody still held the old one.
+    /// The step that deletes the container's end of a pair whose other end is not here: a user's Podman was given a new
+    /// namespace while somebody still held the old one.
     fn stray_end(&mut self, (network, endpoint): &Plugged) -> Option<Op> {
         let namespace = NamespacePath(endpoint.sandbox.clone().filter(|_| network.has_pairs())?);
         // A path at which no namespace is pinned any more cannot be looked into.

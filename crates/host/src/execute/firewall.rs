@@ -38,9 +38,16 @@ impl Execution<'_> {
     pub(super) fn restore_firewall(&mut self, step: usize, elements: &[Element]) -> Result<(), Failure> {
         self.flush(step)?;
         self.kernel.has_deleted_elements();
+        let at_once = self.kernel.portions(elements).at(step)?.len() <= 1;
         let (socket, whose) = self.kernel.firewall().at(step)?;
-        let tables = load::replace(whose, &ALL_TABLES, elements);
-        socket.request(tables, |_, _| {}).at(step)
+        let (with, after) = if at_once {
+            (elements, &[][..])
+        } else {
+            (&[][..], elements)
+        };
+        let tables = load::replace(whose, &ALL_TABLES, with);
+        socket.request(tables, |_, _| {}).at(step)?;
+        self.change_elements(step, Change::Add, after)
     }
 
     pub(super) fn unload_firewall(&mut self, step: usize) -> Result<(), Failure> {

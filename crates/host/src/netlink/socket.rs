@@ -195,16 +195,16 @@ impl Socket {
         }
     }
 
-    /// Whether requests of any length can be sent together, and refused one by one. In a user namespace the buffers do not grow
-    /// (`CAP_NET_ADMIN` over the machine, socket(7)).
+    /// Whether requests of any length can be sent together, and refused one by one. In a user namespace the buffers do
+    /// not grow (`CAP_NET_ADMIN` over the machine, socket(7)).
     pub(crate) fn takes_any_length(&self) -> bool {
         self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_AT_ONCE as libc::c_int)
             .is_ok()
     }
 
-    /// Whether the kernel answers only the first of requests that were sent together, having refused that for this reason.
+    /// Whether the kernel answers only the first of requests that were sent together, having refused it so.
     fn looks_no_further(&self, requests: &Requests, errno: i32) -> bool {
-        // The frame of a batch; or nobody without the right to ask is told more (`nfnetlink_rcv`, net/netfilter/nfnetlink.c).
+        // The frame of a batch; or who has no right to ask is told so once (`nfnetlink_rcv`, nfnetlink.c).
         requests.is_framed() || (self.subsystem == Subsystem::Netfilter && errno == libc::EPERM)
     }
 

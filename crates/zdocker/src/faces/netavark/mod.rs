@@ -194,8 +194,8 @@ fn finish(mut engine: Engine, options: &Options) {
     if !options.rootless {
         return engine.finish_behind();
     }
-    // The namespace of a user's Podman, and the mounts by which our records are found there, go as soon as the last container's
-    // `teardown` has answered.
+    // The namespace of a user's Podman, and the mounts by which our records are found there, go as soon as the last
+    // container's `teardown` has answered.
     if let Err(error) = engine.finish() {
         note(&format!("[WARN  netavark] {error}"));
     }

@@ -51,11 +51,19 @@ impl Podman {
             is_users: false,
         };
         podman.prepare(netavark, network);
+        podman.load_image();
         podman
     }
 
     /// One that an ordinary user runs.
     pub(super) fn of_user(netavark: &str) -> Self {
+        let podman = Podman::without_image(netavark);
+        podman.load_image();
+        podman
+    }
+
+    /// The same without the image, which needs what not every machine gives a user.
+    pub(super) fn without_image(netavark: &str) -> Self {
         let host = new_host();
         user::move_in(&host);
         let podman = Podman {
@@ -88,10 +96,15 @@ impl Podman {
         );
         fs::write(scratch.join("storage.conf"), storage).unwrap();
         fs::write(scratch.join("registries.conf"), "").unwrap();
+    }
+
+    fn load_image(&self) {
+        let scratch = self.host.scratch();
         let folder = text(&make_image(&scratch));
         let archive = text(&scratch.join("image.tar"));
-        host.program("tar", &["-C", &folder, "-cf", &archive, "."]).ok();
-        self.call(&format!("import {} image", place("image.tar"))).ok();
+        self.host.program("tar", &["-C", &folder, "-cf", &archive, "."]).ok();
+        let archive = text(&self.home.join("image.tar"));
+        self.call(&format!("import {archive} image")).ok();
     }
 
     fn configuration(&self, network: &str) -> String {

@@ -219,6 +219,10 @@ pub(super) fn what_is_left(engine: &Podman) -> Findings {
     until("the containers' interfaces are gone", || {
         !host.net.ip_json(&["-details", "link", "show"]).iter().any(is_port)
     });
+    // They go behind the last command, after the bridges.
+    until("zdocker's tables are gone", || {
+        !host.net.output("nft", &["list", "tables"], "").contains("zdocker")
+    });
     // It is told to read its files again, and then finds none.
     until("the name server has ended", || name_servers(engine).is_empty());
     for link in host.net.ip_json(&["link", "show"]) {

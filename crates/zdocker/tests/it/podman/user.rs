@@ -8,29 +8,32 @@ use crate::harness::Host;
 
 /// Nobody's on the machine itself.
 const ID: u32 = 47_111;
-/// The user's directory; the host's directory of a test's own files, which others are not let in to.
-pub(super) const HOME: &str = "/home";
+/// The user's directory: that of a test's own files, which others are not let in to, where nothing else is.
+pub(super) const HOME: &str = "/media";
 /// The user's directory until the next boot.
 pub(super) const RUN: &str = "/run/user/47111";
 
-/// Makes the user known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices, as udev does.
+/// Makes the user known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices,
+/// as udev does.
 const MAKE_KNOWN: &str = "set -e
-    mount --bind \"$0\" /home
+    mount --bind \"$0\" /media
     mkdir -p /run/etc /run/dev /run/user/47111
     chown 47111:47111 /run/user/47111
     chmod 700 /run/user/47111
     for file in passwd group subuid subgid; do
         test ! -e /etc/$file || cp /etc/$file /run/etc/$file
     done
-    echo 'ordinary:x:47111:47111::/home:/bin/sh' >>/run/etc/passwd
+    echo 'ordinary:x:47111:47111::/media:/bin/sh' >>/run/etc/passwd
     echo 'ordinary:x:47111:' >>/run/etc/group
     echo 'ordinary:4711000:65536' >>/run/etc/subuid
     echo 'ordinary:4711000:65536' >>/run/etc/subgid
     for file in passwd group subuid subgid; do
         mount --bind /run/etc/$file /etc/$file
     done
-    mknod -m 666 /run/dev/tun c 10 200
-    mount --bind /run/dev/tun /dev/net/tun";
+    if test -e /dev/net/tun; then
+        mknod -m 666 /run/dev/tun c 10 200
+        mount --bind /run/dev/tun /dev/net/tun
+    fi";
 
 /// Has the user live on a host, whose `/run` is its own.
 pub(super) fn move_in(host: &Host) {

@@ -36,7 +36,7 @@ fn can_run() -> bool {
         skipped(&format!("{path} is not installed (Debian's package {package})"));
         return false;
     }
-    let tried = Podman::of_user("/bin/false").call("unshare --rootless-netns true");
+    let tried = Podman::without_image("/bin/false").call("unshare --rootless-netns true");
     if tried.status != 0 {
         skipped(&format!(
             "this machine refuses a user's Podman its namespaces: {}",

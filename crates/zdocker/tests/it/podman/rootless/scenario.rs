@@ -20,8 +20,8 @@ const STAGES: &[Stage] = &[
             "network create --subnet 10.20.0.0/24 --label tier=front front",
             "network create --internal --subnet 10.22.0.0/24 inside",
             "network create --ipv6 --subnet 10.23.0.0/24 --subnet fd00:23::/64 dual",
-            "run -d --name web --network front:ip=10.20.0.10,mac=02:00:00:00:00:0a,alias=www -p 8080:7000 -p 8080:7000/udp \
-             -p 127.0.0.1:8081:7000 -p 9000-9001:7000-7001 IMAGE sleep infinity",
+            "run -d --name web --network front:ip=10.20.0.10,mac=02:00:00:00:00:0a,alias=www -p 8080:7000 \
+             -p 8080:7000/udp -p 127.0.0.1:8081:7000 -p 9000-9001:7000-7001 IMAGE sleep infinity",
             "run -d --name app --network front IMAGE sleep infinity",
             "run -d --name vault --network inside IMAGE sleep infinity",
             "run -d --name six --network dual:ip=10.23.0.10,ip=fd00:23::10 -p 8084:7000 IMAGE sleep infinity",
