@@ -1,5 +1,5 @@
-//! The second part of `cargo xtask test`: tests of bridges and whole-program tests on a stock Debian kernel, which has what
-//! this machine's may lack and control groups of version 2 only.
+//! The second part of `cargo xtask test`: tests of bridges and whole-program tests on a stock Debian kernel, which has
+//! what this machine's may lack and control groups of version 2 only.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// The tests that kernels may lack something for, and a few of the others to see that they pass there as well: each name
-/// that contains one of these is run.
+/// The tests that kernels may lack something for, and a few of the others to see that they pass there as well: each
+/// name that contains one of these is run.
 const TESTS: &[&str] = &[
     "ipvlan::",
     "vlans::",
@@ -26,8 +26,8 @@ const TESTS: &[&str] = &[
     "publish::from_the_host_by_the_loopback_address",
 ];
 
-/// How long the machine may take, in seconds; with two idle processors and no hardware virtualisation it takes about three
-/// minutes, with busy ones several times as long.
+/// How long the machine may take, in seconds; with two idle processors and no hardware virtualisation it takes about
+/// three minutes, with busy ones several times as long.
 const LIMIT: u32 = 1500;
 
 /// Its memory in MiB: the tests' files are in it.
@@ -36,8 +36,8 @@ const MEMORY: u32 = 1024;
 /// The status of `vmrun.sh` that says that there can be no virtual machine here.
 const CANNOT_RUN: i32 = 77;
 
-/// Runs the tests of bridges and [`TESTS`] in the virtual machine; where QEMU is missing, says so and does nothing. It is not
-/// installed for this: with all that it needs it is several hundred megabytes.
+/// Runs the tests of bridges and [`TESTS`] in the virtual machine; where QEMU is missing, says so and does nothing. It
+/// is not installed for this: with all that it needs it is several hundred megabytes.
 ///
 /// # Errors
 /// When a test fails, or the machine breaks.

@@ -13,8 +13,8 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Makes the kernel ready to move a process into another control group, without waiting for it.
 ///
 /// The first move after a pause waits for an RCU grace period, about 10 ms, and those right after it do not
-/// (`cgroup_threadgroup_rwsem`, kernel/cgroup/cgroup.c). So when a container is about to be started, "moving" this process to
-/// where it is already lets that time pass while its network is made. Nothing depends on it.
+/// (`cgroup_threadgroup_rwsem`, kernel/cgroup/cgroup.c). So when a container is about to be started, "moving" this
+/// process to where it is already lets that time pass while its network is made. Nothing depends on it.
 pub(crate) fn expect_a_move() {
     let Some(file) = fs::read_to_string("/proc/self/cgroup")
         .ok()
@@ -32,8 +32,8 @@ pub(crate) fn expect_a_move() {
     without_signals(|| drop(thread::Builder::new().name("expect-a-move".to_owned()).spawn(warm_up)));
 }
 
-/// Does `start` with all signals blocked, which a thread that it starts inherits: signals to the process then always go to the
-/// calling thread, which knows what to do with them.
+/// Does `start` with all signals blocked, which a thread that it starts inherits: signals to the process then always go
+/// to the calling thread, which knows what to do with them.
 fn without_signals(start: impl FnOnce()) {
     if let Ok(before) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK) {
         start();
@@ -42,8 +42,8 @@ fn without_signals(start: impl FnOnce()) {
     }
 }
 
-/// The `cgroup.procs` of the group that `text` (`/proc/self/cgroup`) says we are in: of cgroup2's hierarchy if it is the
-/// only one, else of any of cgroup1's.
+/// The `cgroup.procs` of the group that `text` (`/proc/self/cgroup`) says we are in: of cgroup2's hierarchy if it is
+/// the only one, else of any of cgroup1's.
 fn own_processes_file(text: &str) -> Option<PathBuf> {
     let hierarchies = text.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);

@@ -152,7 +152,8 @@ impl Engine {
         NamespacePath(self.namespaces_dir().join(container).to_string_lossy().into_owned())
     }
 
-    /// Where the network namespace of a container with these endpoints is found: where another engine says, or where we pin it.
+    /// Where the network namespace of a container with these endpoints is found: where another engine says, or where we
+    /// pin it.
     pub(crate) fn namespace_of<'a>(
         &self,
         container: &Id,

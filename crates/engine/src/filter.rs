@@ -79,8 +79,8 @@ pub(crate) fn any<T>(wanted: &[T], it: impl FnMut(&T) -> bool) -> bool {
     wanted.is_empty() || wanted.iter().any(it)
 }
 
-/// The moment that `text` means: so long ago (`10m`, `1h30m`), a date with or without a time (RFC 3339; the host's time zone
-/// where none is said), or seconds since 1970. `None` for anything else.
+/// The moment that `text` means: so long ago (`10m`, `1h30m`), a date with or without a time (RFC 3339; the host's time
+/// zone where none is said), or seconds since 1970. `None` for anything else.
 pub(crate) fn moment(text: &str, now: UnixNanos) -> Option<UnixNanos> {
     if let Some(ago) = duration(text) {
         return now.checked_sub(ago);

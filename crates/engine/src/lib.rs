@@ -1,7 +1,7 @@
 //! The engine: networks and containers, from a request to what the host and the records say.
 //!
-//! Every face (the command line, and other engines' plug-in interfaces) calls the methods of [`Engine`]; none has logic of
-//! its own.
+//! Every face (the command line, and other engines' plug-in interfaces) calls the methods of [`Engine`]; none has logic
+//! of its own.
 
 mod cgroup;
 mod check;

@@ -47,8 +47,8 @@ pub enum RootfsError {
 pub enum WritableLayer {
     /// It outlives the container's run.
     Kept,
-    /// It is removed with the container: nothing of it is ever synced to the disk, which unmounting would otherwise wait
-    /// for (`volatile`, Documentation/filesystems/overlayfs.rst).
+    /// It is removed with the container: nothing of it is ever synced to the disk, which unmounting would otherwise
+    /// wait for (`volatile`, Documentation/filesystems/overlayfs.rst).
     Discarded,
 }
 
@@ -85,8 +85,8 @@ pub fn mount(source: &RootfsSource, paths: &ContainerPaths, layer: WritableLayer
         .map_err(|error| failed("mount on", &merged)(error.into()))
 }
 
-/// Makes the upper layer. Its root is the container's root, so it belongs to whom the lower layer's belongs, and is open to
-/// whom that is open.
+/// Makes the upper layer. Its root is the container's root, so it belongs to whom the lower layer's belongs, and is
+/// open to whom that is open.
 fn make_upper(lower: &Path, upper: &Path) -> Result<(), RootfsError> {
     match fs::create_dir(upper) {
         Ok(()) => {}
@@ -240,8 +240,8 @@ impl RootDir {
         Ok(())
     }
 
-    /// Makes `path` something that a file can be mounted on: an empty file where there is none, also in place of a symbolic
-    /// link that leads nowhere, such as one into a file system of the host that is not part of the root.
+    /// Makes `path` something that a file can be mounted on: an empty file where there is none, also in place of a
+    /// symbolic link that leads nowhere, such as one into a file system of the host that is not part of the root.
     ///
     /// # Errors
     /// As open(2) and mkdir(2); also when the path is no file's.

@@ -1,9 +1,9 @@
 //! This program in a form that nobody can write to.
 //!
-//! The process that becomes a container's, or enters one, is for a moment this program and visible in the container, where
-//! `/proc/PID/exe` leads to the program's file on the host whatever the container's root is. If that file could be opened
-//! for writing, a container could put its own code into it (CVE-2019-5736). So such a process runs from a read-only mount of
-//! the file that belongs to it alone, or where there can be none, from a sealed copy in memory.
+//! The process that becomes a container's, or enters one, is for a moment this program and visible in the container,
+//! where `/proc/PID/exe` leads to the program's file on the host whatever the container's root is. If that file could
+//! be opened for writing, a container could put its own code into it (CVE-2019-5736). So such a process runs from a
+//! read-only mount of the file that belongs to it alone, or where there can be none, from a sealed copy in memory.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -89,8 +89,8 @@ fn is_sealed(program: &File) -> bool {
         || rustix::fs::fcntl_get_seals(program).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
 }
 
-/// A read-only mount of the program that is at no place in the tree: nothing is copied, and pages in memory are shared with
-/// everyone else who runs the program. Needs CAP_SYS_ADMIN and mount_setattr(2) (Linux 5.12).
+/// A read-only mount of the program that is at no place in the tree: nothing is copied, and pages in memory are shared
+/// with everyone else who runs the program. Needs CAP_SYS_ADMIN and mount_setattr(2) (Linux 5.12).
 fn read_only_mount(program: &str) -> io::Result<OwnedFd> {
     // Not closed when it is run, but by `inherited` then.
     let tree = rustix::mount::open_tree(CWD, program, OpenTreeFlags::OPEN_TREE_CLONE)?;
@@ -100,8 +100,8 @@ fn read_only_mount(program: &str) -> io::Result<OwnedFd> {
         propagation: 0,
         userns_fd: 0,
     };
-    // SAFETY: the descriptor is open, the path is a constant text with its closing zero, and the kernel reads as many bytes
-    // of `attributes` as it is told.
+    // SAFETY: the descriptor is open, the path is a constant text with its closing zero, and the kernel reads as many
+    // bytes of `attributes` as it is told.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

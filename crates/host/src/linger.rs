@@ -2,8 +2,8 @@
 //!
 //! When elements were deleted, closing the nfnetlink socket waits about 15 ms for an RCU grace period
 //! (`nft_rcv_nl_event`, net/netfilter/nf_tables_api.c), and closing a procfs of our own, which unmounts it, as long
-//! (`namespace_unlock`, fs/namespace.c); also when it is the process's end that closes them. A process that is about to end
-//! leaves them to a small child instead, which nobody waits for.
+//! (`namespace_unlock`, fs/namespace.c); also when it is the process's end that closes them. A process that is about to
+//! end leaves them to a small child instead, which nobody waits for.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -14,8 +14,8 @@ use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use crate::kernel::Kernel;
 
 impl Kernel {
-    /// Gives up sockets and mounts. For a process that ends right afterwards: its end is not held up, and the child that
-    /// closes them is not its zombie for long.
+    /// Gives up sockets and mounts. For a process that ends right afterwards: its end is not held up, and the child
+    /// that closes them is not its zombie for long.
     pub fn leave(mut self) {
         let lingering = self.take_lingering();
         if !lingering.is_empty() {
@@ -25,8 +25,8 @@ impl Kernel {
     }
 }
 
-/// Makes the child, and closes the descriptors here. The child ends when what is returned is closed, which the end of this
-/// process sees to.
+/// Makes the child, and closes the descriptors here. The child ends when what is returned is closed, which the end of
+/// this process sees to.
 fn leave_to_child(lingering: Vec<OwnedFd>) -> nix::Result<(Pid, OwnedFd)> {
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
     let mut kept: Vec<RawFd> = lingering.iter().chain([&read_end]).map(AsRawFd::as_raw_fd).collect();
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn the_child_holds_the_socket_and_nothing_else() {
-        // A pipe that the child inherits, as a caller's standard output is. Its number is the highest, as others are open
-        // beside this test, so it is the last that the child closes.
+        // A pipe that the child inherits, as a caller's standard output is. Its number is the highest, as others are
+        // open beside this test, so it is the last that the child closes.
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let highest = fcntl(&write_end, FcntlArg::F_DUPFD_CLOEXEC(HIGHEST)).unwrap();
         drop(write_end);

@@ -109,8 +109,8 @@ impl Kernel {
         Ok(link::find(&mut socket, name)?.is_some())
     }
 
-    /// How an interface within a namespace is set, and the values of these kernel variables there; `None` if the namespace or
-    /// the interface is gone.
+    /// How an interface within a namespace is set, and the values of these kernel variables there; `None` if the
+    /// namespace or the interface is gone.
     ///
     /// # Errors
     /// [`ObserveError`]
@@ -138,8 +138,8 @@ impl Kernel {
         }))
     }
 
-    /// Whether what leaves by an interface of the host is limited, and whether what comes in is led elsewhere; neither if it is
-    /// gone.
+    /// Whether what leaves by an interface of the host is limited, and whether what comes in is led elsewhere; neither
+    /// if it is gone.
     ///
     /// # Errors
     /// [`ObserveError`]

@@ -84,7 +84,8 @@ pub fn ephemeral_ports() -> Result<PortRange, SysctlError> {
     range.ok_or_else(malformed)
 }
 
-/// Checks that the kernel can publish ports of `protocol`: it has sockets of it, and connection tracking knows its ports.
+/// Checks that the kernel can publish ports of `protocol`: it has sockets of it, and connection tracking knows its
+/// ports.
 ///
 /// # Errors
 /// [`PortError::NoProtocol`].

@@ -77,9 +77,9 @@ pub(crate) fn has_ipv6() -> bool {
 
 /// A procfs of our own, for the variables of new network namespaces.
 ///
-/// The kernel remembers the directories of all namespaces that were looked at through one mounted procfs under one hash, and
-/// goes through them one by one (`proc_sys_compare`, fs/proc/proc_sysctl.c): with 1,000 containers, opening one file takes
-/// a millisecond instead of 20 µs. One that only this process uses remembers nobody else's.
+/// The kernel remembers the directories of all namespaces that were looked at through one mounted procfs under one
+/// hash, and goes through them one by one (`proc_sys_compare`, fs/proc/proc_sysctl.c): with 1,000 containers, opening
+/// one file takes a millisecond instead of 20 µs. One that only this process uses remembers nobody else's.
 #[derive(Debug, Default)]
 pub(crate) struct OwnProc {
     mount: Option<OwnedFd>,
@@ -116,7 +116,8 @@ impl OwnProc {
         self.mount.take()
     }
 
-    /// Where the variable is; `None` where we cannot have a procfs of our own (before Linux 5.2), and share the system's.
+    /// Where the variable is; `None` where we cannot have a procfs of our own (before Linux 5.2), and share the
+    /// system's.
     fn path(&mut self, key: &str) -> Option<PathBuf> {
         if self.uses.is_multiple_of(USES) {
             self.mount = mount_proc().ok();

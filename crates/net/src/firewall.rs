@@ -20,8 +20,9 @@ pub const RULESET: &str = include_str!("firewall.nft");
 /// The name of both tables of zdocker's own installation, `inet zdocker` and `bridge zdocker`.
 pub const TABLE: &str = "zdocker";
 
-/// How the names of its endpoints' bridge ports begin. Frames from such a port must bear its endpoint's addresses: one without an
-/// endpoint, as a port is whose endpoint was removed while somebody holds its namespace, gets nothing through.
+/// How the names of its endpoints' bridge ports begin. Frames from such a port must bear its endpoint's addresses: one
+/// without an endpoint, as a port is whose endpoint was removed while somebody holds its namespace, gets nothing
+/// through.
 pub const PORT_PREFIX: &str = "zdv";
 
 /// Which of an installation's two tables a set or map is in.
@@ -88,8 +89,8 @@ pub enum Element {
     Strict(InterfaceName),
     /// All bridges that are marked so reach each other (set `mutual`).
     Mutual(InterfaceName),
-    /// Bridges that are marked mutual and this one reach each other; others that are marked like this one do not reach it
-    /// (set `tolerant`).
+    /// Bridges that are marked mutual and this one reach each other; others that are marked like this one do not reach
+    /// it (set `tolerant`).
     Tolerant(InterfaceName),
     /// Containers at this bridge do not reach each other, not even by way of the host, but for what is published (set
     /// `apart`).
@@ -239,8 +240,8 @@ impl fmt::Display for Element {
     }
 }
 
-/// The elements that a network has from its creation to its removal. What passes somebody else's bridge is his to decide
-/// about.
+/// The elements that a network has from its creation to its removal. What passes somebody else's bridge is his to
+/// decide about.
 pub fn network_elements(network: &Network) -> Vec<Element> {
     if !network.passes_tables() || network.is_on_foreign_bridge() {
         return Vec::new();
@@ -264,7 +265,8 @@ pub fn network_elements(network: &Network) -> Vec<Element> {
     elements
 }
 
-/// The elements by which a bridge is known, or what stands for one to a single container: the host's end of its veth pair.
+/// The elements by which a bridge is known, or what stands for one to a single container: the host's end of its veth
+/// pair.
 fn device_elements(network: &Network, device: &InterfaceName) -> Vec<Element> {
     let name = || device.clone();
     let neighbours = if network.settings.keeps_apart() {

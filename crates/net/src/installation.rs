@@ -1,5 +1,5 @@
-//! Installations: each has records of its own, and in the kernel tables and interfaces that bear its name, so that several
-//! of them share a host and none touches what is another's.
+//! Installations: each has records of its own, and in the kernel tables and interfaces that bear its name, so that
+//! several of them share a host and none touches what is another's.
 
 use std::borrow::Cow;
 

@@ -24,8 +24,9 @@ pub struct Block {
     words: [u64; WORDS],
 }
 
-/// Offsets within `subnet` that may be borne by an interface: all but the network's own and the broadcast address, in IPv6
-/// all but the subnet-router anycast address (RFC 4291, 2.6.1); all in subnets of one or two addresses (RFC 3021, RFC 6164).
+/// Offsets within `subnet` that may be borne by an interface: all but the network's own and the broadcast address, in
+/// IPv6 all but the subnet-router anycast address (RFC 4291, 2.6.1); all in subnets of one or two addresses (RFC 3021,
+/// RFC 6164).
 pub fn usable(subnet: &Subnet) -> RangeInclusive<u128> {
     let last = subnet.last_offset();
     match subnet.family() {
@@ -124,7 +125,8 @@ fn load_or_fresh<B: Blocks>(subnet: &Subnet, number: u128, blocks: &mut B) -> Re
 }
 
 /// Allocates a free address of `range`, a part of `subnet` or all of it: the first one at offset `cursor` of the subnet
-/// or after it, or else from the range's start. `None` when there is none. The next cursor is the offset behind the address.
+/// or after it, or else from the range's start. `None` when there is none. The next cursor is the offset behind the
+/// address.
 ///
 /// # Errors
 /// When the blocks cannot be loaded or saved.

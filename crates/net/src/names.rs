@@ -116,7 +116,8 @@ impl FromStr for InterfaceName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let length_fits = (1..=INTERFACE_NAME_MAX).contains(&text.len());
-        // The kernel itself refuses white space, '/' and ':'; '%' makes it choose a number, which a plan must not leave open.
+        // The kernel itself refuses white space, '/' and ':'; '%' makes it choose a number, which a plan must not leave
+        // open.
         let bytes_fit = text
             .bytes()
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%'));
@@ -141,8 +142,8 @@ impl MacAddress {
         MacAddress(bytes)
     }
 
-    /// The address of the host's end of a veth pair the other end of which has this one. A bridge whose own was never set
-    /// has the lowest of its ports': such a high one leaves it what it has.
+    /// The address of the host's end of a veth pair the other end of which has this one. A bridge whose own was never
+    /// set has the lowest of its ports': such a high one leaves it what it has.
     pub fn of_host_end(self) -> Self {
         let mut bytes = self.0;
         bytes[0] = if bytes[0] == 0xfe { 0xfa } else { 0xfe };
@@ -154,7 +155,8 @@ impl MacAddress {
         self.0
     }
 
-    /// The IPv6 link-local address with the modified EUI-64 interface identifier of this address (RFC 4291, appendix A).
+    /// The IPv6 link-local address with the modified EUI-64 interface identifier of this address (RFC 4291, appendix
+    /// A).
     pub fn link_local(&self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.0.map(u16::from);
         Ipv6Addr::new(

@@ -1,7 +1,7 @@
 //! The steps that plans are made of.
 //!
-//! An [`Op`] is data: it names what it touches and never an interface index, so that it can be printed, compared, tested
-//! and carried out later. Its [`Display`](std::fmt::Display) is what a person would type to do the same.
+//! An [`Op`] is data: it names what it touches and never an interface index, so that it can be printed, compared,
+//! tested and carried out later. Its [`Display`](std::fmt::Display) is what a person would type to do the same.
 
 mod display;
 
@@ -66,7 +66,8 @@ pub enum Op {
     RestoreFirewall(Vec<Element>),
     /// Delete our two tables with all that is in them.
     UnloadFirewall,
-    /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by then.
+    /// Set a kernel variable; `key` in its path form, `net/ipv4/ip_forward`. Never undone: others may rely on it by
+    /// then.
     SetSysctl {
         /// Where.
         place: Place,
@@ -130,12 +131,13 @@ pub enum Op {
         /// Where it is pinned.
         path: NamespacePath,
     },
-    /// Create a veth pair with one end on the host (up, its address following from the other's) and the other in a namespace
-    /// (down), both without IPv6 addresses of the kernel's own.
+    /// Create a veth pair with one end on the host (up, its address following from the other's) and the other in a
+    /// namespace (down), both without IPv6 addresses of the kernel's own.
     CreateVeth {
         /// The host's end.
         host: InterfaceName,
-        /// The bridge that the host's end is put in; without one, `127.0.0.0/8` may be routed to it for published ports.
+        /// The bridge that the host's end is put in; without one, `127.0.0.0/8` may be routed to it for published
+        /// ports.
         bridge: Option<InterfaceName>,
         /// The namespace of the other end.
         namespace: NamespacePath,
@@ -158,8 +160,8 @@ pub enum Op {
         namespace: NamespacePath,
         /// Its name there.
         link: InterfaceName,
-        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
-        /// interface of the host has.
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that
+        /// an interface of the host has.
         id: InterfaceName,
         /// Its address; in mode passthru it has that of the parent.
         mac: MacAddress,
@@ -178,8 +180,8 @@ pub enum Op {
         namespace: NamespacePath,
         /// Its name there.
         link: InterfaceName,
-        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that an
-        /// interface of the host has.
+        /// Its other name, which nobody else has: it is created by it, as older kernels (before 6.13) refuse names that
+        /// an interface of the host has.
         id: InterfaceName,
         /// In bytes; the parent's if missing.
         mtu: Option<u32>,
@@ -360,8 +362,8 @@ pub enum Op {
         /// The routing table.
         table: u32,
     },
-    /// Add elements to our firewall's maps and sets, all or none. Those that are there already stay; a key of a map that
-    /// leads elsewhere is refused.
+    /// Add elements to our firewall's maps and sets, all or none. Those that are there already stay; a key of a map
+    /// that leads elsewhere is refused.
     AddElements(Vec<Element>),
     /// Delete elements from our firewall's maps and sets.
     DeleteElements(Vec<Element>),
@@ -391,8 +393,8 @@ pub enum Op {
 }
 
 impl Op {
-    /// The step that takes this one back, or `None` where there is nothing to take back: what is shared by the whole host
-    /// stays, and what is on an interface or in a namespace goes with it.
+    /// The step that takes this one back, or `None` where there is nothing to take back: what is shared by the whole
+    /// host stays, and what is on an interface or in a namespace goes with it.
     pub fn inverse(&self) -> Option<Op> {
         match self {
             Op::CreateBridge { name, .. } => Some(Op::DeleteLink { name: name.clone() }),

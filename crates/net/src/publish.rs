@@ -12,8 +12,8 @@ use crate::plan::{forget_udp_flows, hairpin, join_bridge, without};
 use crate::ports::{Protocol, PublishedPort};
 use crate::subnet::Family;
 
-/// A port of `::1` and where what comes to it is sent on to. The kernel translates no packet to `::1` for any other place,
-/// so a process has to.
+/// A port of `::1` and where what comes to it is sent on to. The kernel translates no packet to `::1` for any other
+/// place, so a process has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Relay {
     /// TCP or UDP.
@@ -80,8 +80,9 @@ pub fn publish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op
     ops
 }
 
-/// Unpublishes ports of an endpoint that is plugged in: `before` becomes `after`, which has no others. TCP connections that
-/// are established go on until they end, as they do when a server stops listening; UDP flows, which have no end, are cut.
+/// Unpublishes ports of an endpoint that is plugged in: `before` becomes `after`, which has no others. TCP connections
+/// that are established go on until they end, as they do when a server stops listening; UDP flows, which have no end,
+/// are cut.
 pub fn unpublish(network: &Network, before: &Endpoint, after: &Endpoint) -> Vec<Op> {
     let lost = without(
         &port_elements(network, before, &before.ports),

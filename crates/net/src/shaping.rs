@@ -116,16 +116,16 @@ const HEADERS: u64 = 20 + 32;
 /// The least MTU in bytes (RFC 791).
 const MTU_MIN: u32 = 68;
 
-/// How much may pass at once, in milliseconds at the rate. A processor that is busy with other things serves the queue so
-/// much late before anything is lost, and what passes too much at first is a fiftieth of what passes in a second.
+/// How much may pass at once, in milliseconds at the rate. A processor that is busy with other things serves the queue
+/// so much late before anything is lost, and what passes too much at first is a fiftieth of what passes in a second.
 /// From 33 Mbit/s on it is also more than the 64 KiB that the kernel hands around as one packet; below, it cuts them.
 const BURST: u64 = 20;
-/// How much may wait, in milliseconds at the rate: a sender slows down only when something is lost, and the queue must not
-/// have run dry by the time it has understood.
+/// How much may wait, in milliseconds at the rate: a sender slows down only when something is lost, and the queue must
+/// not have run dry by the time it has understood.
 const WAIT: u64 = 50;
-/// How many full frames may wait at least: with fewer, TCP cannot tell a loss before its timer does (RFC 5681). With many
-/// more, a slow queue takes longer than that timer (200 ms, `TCP_RTO_MIN`, include/net/tcp.h), and TCP takes for lost
-/// what only waits. Measured with cubic and bbr from 1 Mbit/s on.
+/// How many full frames may wait at least: with fewer, TCP cannot tell a loss before its timer does (RFC 5681). With
+/// many more, a slow queue takes longer than that timer (200 ms, `TCP_RTO_MIN`, include/net/tcp.h), and TCP takes for
+/// lost what only waits. Measured with cubic and bbr from 1 Mbit/s on.
 const WAITING_FRAMES: u64 = 7;
 
 impl TokenBucket {
@@ -160,8 +160,8 @@ const FOREIGN_SEND_QUEUE_PREFIX: &str = "i";
 
 const _: () = assert!(SEND_QUEUE_PREFIX.len() == PORT_PREFIX.len());
 
-/// The device that what `endpoint` sends waits in: the host's end of its veth pair, with another beginning. It keeps all the
-/// digits and does not begin as a port, whose frames are looked at.
+/// The device that what `endpoint` sends waits in: the host's end of its veth pair, with another beginning. It keeps
+/// all the digits and does not begin as a port, whose frames are looked at.
 pub fn send_queue(endpoint: &Endpoint) -> InterfaceName {
     queue_of(&endpoint.host_interface)
 }

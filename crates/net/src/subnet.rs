@@ -77,7 +77,8 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// The subnet of `prefix` bits that `address` lies in. A prefix longer than the family's addresses is cut to their length.
+    /// The subnet of `prefix` bits that `address` lies in. A prefix longer than the family's addresses is cut to their
+    /// length.
     pub fn containing(address: IpAddr, prefix: u8) -> Self {
         let family = Family::of(address);
         let prefix = prefix.min(family.bits());
@@ -88,7 +89,8 @@ impl Subnet {
         }
     }
 
-    /// Reads `ADDRESS/PREFIX` and gives the subnet, and the address itself when it has host bits set (`192.168.10.1/24`).
+    /// Reads `ADDRESS/PREFIX` and gives the subnet, and the address itself when it has host bits set
+    /// (`192.168.10.1/24`).
     ///
     /// # Errors
     /// [`SubnetError`] when the text is no address with a prefix length.

@@ -10,7 +10,8 @@ use crate::model::Pool;
 /// Numbers of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Those of the subnet that cannot be handed out: leased, reserved, the gateway's, and those that no interface may bear.
+    /// Those of the subnet that cannot be handed out: leased, reserved, the gateway's, and those that no interface may
+    /// bear.
     pub in_use: u128,
     /// Those that can be handed out: of the pool's range, if it has one.
     pub free: u128,

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit status of a verb that failed: `run` and `exec` have their command's status to tell from their own, as Docker.
+/// The exit status of a verb that failed: `run` and `exec` have their command's status to tell from their own, as
+/// Docker.
 fn failure_status(command: &Command) -> u8 {
     match command {
         Command::Run(_) | Command::Exec(_) => USAGE,

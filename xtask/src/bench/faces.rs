@@ -1,5 +1,5 @@
-//! zdocker called by other engines as their plug-in, beside the plug-ins that they have: whole processes, the same JSON, the same
-//! container namespaces in turn.
+//! zdocker called by other engines as their plug-in, beside the plug-ins that they have: whole processes, the same
+//! JSON, the same container namespaces in turn.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -183,8 +183,8 @@ impl<'a> Host<'a> {
         attached.map(drop)
     }
 
-    /// Publishes so many ports of other containers. What works by a rule a port would take minutes for it: such rules are
-    /// loaded as it would have written them.
+    /// Publishes so many ports of other containers. What works by a rule a port would take minutes for it: such rules
+    /// are loaded as it would have written them.
     fn publish(&mut self, number: u32, count: u16) -> Result<()> {
         let ports = ports(10_000, count);
         let (template, rest) = ports.split_at(ports.len().min(PORTS_IN_A_RULE));
@@ -199,8 +199,8 @@ impl<'a> Host<'a> {
         self.attach(number + 1, rest.to_vec())
     }
 
-    /// Once in and out again. What is left to a child ends before this returns, and is in neither time: whoever called the
-    /// plug-in does not wait for it either.
+    /// Once in and out again. What is left to a child ends before this returns, and is in neither time: whoever called
+    /// the plug-in does not wait for it either.
     fn round(&self, endpoint: &Endpoint) -> Result<(Duration, Duration)> {
         within(&self.network, || {
             let before = links()?;

@@ -1,5 +1,5 @@
-//! Much that is there already: attaching, publishing and detaching beside 1,000 endpoints and 10,000 ports, and commands
-//! that look at 1,000 containers.
+//! Much that is there already: attaching, publishing and detaching beside 1,000 endpoints and 10,000 ports, and
+//! commands that look at 1,000 containers.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! `network connect`: a container gets one more network, while it runs or for when it is started.
 //!
-//! Only one command at a time changes the network of a container that runs ([`Engine::lock_network_of`]); its shim takes it
-//! down under the same lock. The endpoint that comes or goes is recorded as such all the while, so what a command leaves
-//! half done when it is killed is taken away by a later one ([`Engine::settle_endpoints`]).
+//! Only one command at a time changes the network of a container that runs ([`Engine::lock_network_of`]); its shim
+//! takes it down under the same lock. The endpoint that comes or goes is recorded as such all the while, so what a
+//! command leaves half done when it is killed is taken away by a later one ([`Engine::settle_endpoints`]).
 
 use zdocker_host::store::{ContainerRecord, ContainerState, Records, State};
 use zdocker_net::attach::choice::{EndpointRequest, NetworkChoice};
@@ -32,8 +32,8 @@ struct Joining {
 }
 
 impl Engine {
-    /// Plugs a container into one more network, and gives the steps; with `dry_run`, the steps only. A container that does
-    /// not run is plugged in when it is started.
+    /// Plugs a container into one more network, and gives the steps; with `dry_run`, the steps only. A container that
+    /// does not run is plugged in when it is started.
     ///
     /// # Errors
     /// [`EngineError`] when it is refused, or a step fails; then all is as before.
@@ -115,7 +115,8 @@ impl Engine {
         }
     }
 
-    /// Refuses ports that a container would publish by the network, as nothing is published of it now, and that cannot be.
+    /// Refuses ports that a container would publish by the network, as nothing is published of it now, and that cannot
+    /// be.
     fn check_ports_at(&mut self, record: &ContainerRecord, network: &str) -> Result<(), EngineError> {
         let spec = connectable(record)?;
         let network = self.find_network(network)?.network;

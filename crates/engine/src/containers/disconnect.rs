@@ -127,8 +127,8 @@ impl Engine {
         Ok((plan, changed))
     }
 
-    /// Takes an endpoint of a running container away, with all that was recorded of it. To be called with the lock on the
-    /// container's network held.
+    /// Takes an endpoint of a running container away, with all that was recorded of it. To be called with the lock on
+    /// the container's network held.
     pub(super) fn take_endpoint_away(
         &mut self,
         record: &ContainerRecord,
@@ -196,8 +196,8 @@ impl Engine {
         self.settle_endpoints_of(container, &lock)
     }
 
-    /// The same for one container, by who holds the lock on its network. Whoever had it before is dead, or as good as dead:
-    /// the kernel lets go of a lock a moment before its holder has ended.
+    /// The same for one container, by who holds the lock on its network. Whoever had it before is dead, or as good as
+    /// dead: the kernel lets go of a lock a moment before its holder has ended.
     pub(super) fn settle_endpoints_of(&mut self, container: &Id, _lock: &Flock<File>) -> Result<(), EngineError> {
         let (record, endpoints) = self.store.read(|records| {
             let endpoints = records.endpoints_of_container(container)?;

@@ -106,8 +106,8 @@ impl Engine {
         self.settle_endpoints()
     }
 
-    /// Puts right what dead processes left behind: half-done records, and containers that ended without a shim to see it.
-    /// What cannot be put right is warned about, and keeps nobody from anything else.
+    /// Puts right what dead processes left behind: half-done records, and containers that ended without a shim to see
+    /// it. What cannot be put right is warned about, and keeps nobody from anything else.
     ///
     /// # Errors
     /// [`EngineError`] when the records cannot be read.

@@ -49,7 +49,8 @@ pub(super) struct Recording<'a> {
 }
 
 impl Engine {
-    /// Finds the networks of a container and decides what each endpoint is to be. `addresses` are shared out among them.
+    /// Finds the networks of a container and decides what each endpoint is to be. `addresses` are shared out among
+    /// them.
     pub(super) fn place(
         &mut self,
         spec: &mut ContainerSpec,

@@ -35,8 +35,8 @@ impl Engine {
         Ok((record, spec))
     }
 
-    /// Stops a container: `signal`, and SIGKILL if it still runs after `grace`. One that does not run is stopped already.
-    /// When this returns, its network is taken down.
+    /// Stops a container: `signal`, and SIGKILL if it still runs after `grace`. One that does not run is stopped
+    /// already. When this returns, its network is taken down.
     ///
     /// # Errors
     /// [`EngineError`].

@@ -1,7 +1,8 @@
-//! `/etc/hosts` of containers: each lists its neighbours on its networks by their names and aliases, and follows changes.
+//! `/etc/hosts` of containers: each lists its neighbours on its networks by their names and aliases, and follows
+//! changes.
 //!
-//! A container reads the records with its own file locked; whoever comes later is in the records before it adds itself to
-//! the files of its neighbours. So nobody is missed, whoever is first.
+//! A container reads the records with its own file locked; whoever comes later is in the records before it adds itself
+//! to the files of its neighbours. So nobody is missed, whoever is first.
 
 use std::net::IpAddr;
 

@@ -42,8 +42,8 @@ impl Engine {
             .ok_or_else(|| EngineError::NoSuchContainer(id.short().to_owned()))
     }
 
-    /// The container, whose network stays until the lock on it is let go of, unless it has ended: its record may say later
-    /// than its network is taken down that it runs no more.
+    /// The container, whose network stays until the lock on it is let go of, unless it has ended: its record may say
+    /// later than its network is taken down that it runs no more.
     pub(super) fn still_running(&mut self, id: &Id) -> Result<ContainerRecord, EngineError> {
         let record = self.still_recorded(id)?;
         if record.state == ContainerState::Running && record.process.as_ref().is_some_and(is_alive) {

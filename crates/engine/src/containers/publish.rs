@@ -42,8 +42,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The one who holds a port may be the relay of a container that runs: then the records refuse it, by its name and when
-    /// it is taken.
+    /// The one who holds a port may be the relay of a container that runs: then the records refuse it, by its name and
+    /// when it is taken.
     fn held(&mut self, port: &PublishedPort, error: PortError) -> Result<(), EngineError> {
         self.settle()?;
         match self.store.read(|records| records.port_holder(port))? {

@@ -117,8 +117,8 @@ impl RunRequest {
     }
 }
 
-/// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace is
-/// filled in when the networks are known.
+/// The specification of the container that `request` asks for, with `dns` where it names no name servers. The namespace
+/// is filled in when the networks are known.
 pub(super) fn specify(
     request: &RunRequest,
     dns: &[std::net::IpAddr],

@@ -27,8 +27,8 @@ struct Specified {
 }
 
 impl Engine {
-    /// The steps by which the container's network would be made. Nothing is changed: addresses and names that are chosen
-    /// when it is run may differ.
+    /// The steps by which the container's network would be made. Nothing is changed: addresses and names that are
+    /// chosen when it is run may differ.
     ///
     /// # Errors
     /// [`EngineError`] when it would be refused.
@@ -131,7 +131,8 @@ impl Engine {
         Ok((placement, new))
     }
 
-    /// Refuses a name that is taken before anything is made. Two commands may pass here with one name: the record decides.
+    /// Refuses a name that is taken before anything is made. Two commands may pass here with one name: the record
+    /// decides.
     fn check_name(&mut self, name: &Name) -> Result<(), EngineError> {
         let find = |engine: &mut Self| engine.store.read(|records| records.find_containers(name.as_str()));
         if !find(self)?.is_empty() {
@@ -146,8 +147,8 @@ impl Engine {
         }
     }
 
-    /// Writes records in one transaction. If somebody holds what they need, it may be a container that died, after which
-    /// nobody has cleaned up yet.
+    /// Writes records in one transaction. If somebody holds what they need, it may be a container that died, after
+    /// which nobody has cleaned up yet.
     pub(super) fn record<T>(
         &mut self,
         mut change: impl FnMut(&Records) -> Result<T, EngineError>,

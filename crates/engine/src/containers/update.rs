@@ -1,9 +1,9 @@
 //! Changing the published ports of a running container.
 //!
 //! While it is at it, a command holds the container's lock, which dies with it, and the records hold all ports that the
-//! kernel may have: those that are added before they are, and those that are removed until they are gone. Those are marked
-//! as unsettled: who finds some, and nobody at the lock, takes them away. So a change that was interrupted is undone until
-//! all that is added is there, and finished from then on.
+//! kernel may have: those that are added before they are, and those that are removed until they are gone. Those are
+//! marked as unsettled: who finds some, and nobody at the lock, takes them away. So a change that was interrupted is
+//! undone until all that is added is there, and finished from then on.
 
 use std::fs::File;
 
@@ -119,8 +119,8 @@ impl Engine {
         })
     }
 
-    /// Refuses what can be refused without a lock. Gives the container, the network that it is published through, and all
-    /// that is to be published.
+    /// Refuses what can be refused without a lock. Gives the container, the network that it is published through, and
+    /// all that is to be published.
     fn checked_changes(
         &mut self,
         text: &str,
@@ -134,8 +134,8 @@ impl Engine {
         Ok((record.id, network.id, add))
     }
 
-    /// Has the container's shim relay what its records say, with `changed` in the place of one of its endpoints. A port that
-    /// is not reached at `::1` is warned about, and no failure.
+    /// Has the container's shim relay what its records say, with `changed` in the place of one of its endpoints. A port
+    /// that is not reached at `::1` is warned about, and no failure.
     pub(super) fn tell_relays(&mut self, container: &Id, changed: Option<&Endpoint>) {
         if let Err(error) = self.try_to_tell_relays(container, changed) {
             self.journal
@@ -178,7 +178,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// Puts right what commands left behind that died while they changed published ports. What cannot be is warned about.
+    /// Puts right what commands left behind that died while they changed published ports. What cannot be is warned
+    /// about.
     pub(crate) fn settle_ports(&mut self) -> Result<(), EngineError> {
         for container in self.store.read(|records| records.containers_with_unsettled_ports())? {
             let settled = match self.try_to_lock_network_of(&container)? {

@@ -1,6 +1,6 @@
-//! A container's `/etc/hosts` on the host's side. The container has the file itself mounted, so it is changed in place and
-//! never replaced; a lock on its directory, which no container sees, keeps commands apart that change it at the same time.
-//! A lock on the file itself could be held by the container for as long as it likes.
+//! A container's `/etc/hosts` on the host's side. The container has the file itself mounted, so it is changed in place
+//! and never replaced; a lock on its directory, which no container sees, keeps commands apart that change it at the
+//! same time. A lock on the file itself could be held by the container for as long as it likes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -39,8 +39,8 @@ impl HostsLine {
     }
 }
 
-/// The longest file that is changed, in bytes. The container may make it as long as it likes, and no command is to hold that
-/// much.
+/// The longest file that is changed, in bytes. The container may make it as long as it likes, and no command is to hold
+/// that much.
 const LENGTH_MAX: u64 = 4 * 1024 * 1024;
 
 /// The file, open, and nobody else at it.

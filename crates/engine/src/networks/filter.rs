@@ -1,5 +1,5 @@
-//! Which networks are listed, and which are pruned: Docker's filters. Values of one filter are alternatives, but labels must
-//! all be there.
+//! Which networks are listed, and which are pruned: Docker's filters. Values of one filter are alternatives, but labels
+//! must all be there.
 
 use regex_lite::Regex;
 use zdocker_net::model::{Driver, Network, UnixNanos};

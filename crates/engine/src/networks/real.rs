@@ -1,5 +1,5 @@
-//! Seeing to it that a recorded network is real before a container is plugged in: after a boot, after somebody deleted its
-//! bridge or flushed the firewall, and for the default network at its first use.
+//! Seeing to it that a recorded network is real before a container is plugged in: after a boot, after somebody deleted
+//! its bridge or flushed the firewall, and for the default network at its first use.
 
 use zdocker_host::store::{NetworkRecord, Records, State};
 use zdocker_net::firewall::network_elements;
@@ -107,8 +107,8 @@ impl Engine {
         self.restore_firewall().map(drop)
     }
 
-    /// Loads the tables with the elements of all that is real or being plugged in, and of nothing else; gives the steps.
-    /// To be called with the networks' lock held.
+    /// Loads the tables with the elements of all that is real or being plugged in, and of nothing else; gives the
+    /// steps. To be called with the networks' lock held.
     pub(crate) fn restore_firewall(&mut self) -> Result<Vec<Op>, EngineError> {
         let elements = self.recorded()?.wanted_elements();
         let plan = vec![Op::RestoreFirewall(elements.clone())];

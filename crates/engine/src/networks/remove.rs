@@ -112,8 +112,8 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Those of a network's elements that no other network of this installation has, too, as those that other engines define
-    /// may.
+    /// Those of a network's elements that no other network of this installation has, too, as those that other engines
+    /// define may.
     pub(crate) fn unshared(&mut self, network: &Network, elements: Vec<Element>) -> Result<Vec<Element>, EngineError> {
         let networks = self.store.read(|records| records.networks())?;
         let boot = Some(self.boot.as_str());

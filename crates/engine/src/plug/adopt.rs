@@ -50,8 +50,8 @@ impl Engine {
     /// Publishes ports of somebody else's interface and limits it.
     ///
     /// # Errors
-    /// [`EngineError`] when a port is published already, when there is no interface of the host that could be limited, or
-    /// when a step fails; then all is as before.
+    /// [`EngineError`] when a port is published already, when there is no interface of the host that could be limited,
+    /// or when a step fails; then all is as before.
     pub fn adopt(&mut self, stranger: &Stranger, adoption: &Adoption) -> Result<(), EngineError> {
         let found = self.find_stranger(stranger)?;
         if adoption.bandwidth.is_some_and(|limits| limits != Bandwidth::default()) && found.pair.is_none() {
@@ -115,7 +115,8 @@ impl Engine {
         self.apply(&new)
     }
 
-    /// Takes back what was done to somebody else's interface: its ports, its limits, or both, which then is recorded no more.
+    /// Takes back what was done to somebody else's interface: its ports, its limits, or both, which then is recorded no
+    /// more.
     ///
     /// # Errors
     /// [`EngineError`] when a part could not be removed; a later command tries again.

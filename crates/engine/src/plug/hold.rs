@@ -14,8 +14,8 @@ impl Engine {
         Ok(endpoints.iter().any(|record| record.endpoint.sandbox.is_some()))
     }
 
-    /// Does `work` while nobody else plugs the container's endpoints in or out: whoever wants to waits for our end. What is
-    /// being plugged in or out just now is waited for.
+    /// Does `work` while nobody else plugs the container's endpoints in or out: whoever wants to waits for our end.
+    /// What is being plugged in or out just now is waited for.
     pub(crate) fn hold_plugs<T>(
         &mut self,
         container: &Id,

@@ -31,7 +31,8 @@ enum Recording {
 }
 
 impl Engine {
-    /// Plugs a container into networks, which are made real if they are not. Gives its endpoints, in the order asked for.
+    /// Plugs a container into networks, which are made real if they are not. Gives its endpoints, in the order asked
+    /// for.
     ///
     /// # Errors
     /// [`EngineError`] when it is refused, or a step fails; then all is as before.
@@ -98,8 +99,8 @@ impl Engine {
         })
     }
 
-    /// Records the endpoints with their leases and ports, their networks being real. Gives also the networks that were made
-    /// real for it.
+    /// Records the endpoints with their leases and ports, their networks being real. Gives also the networks that were
+    /// made real for it.
     fn record_plug(&mut self, request: &PlugRequest) -> Result<Recording, EngineError> {
         // Held until the endpoints are recorded: from then on nobody takes their networks away.
         let _lock = self.lock_networks()?;
@@ -139,8 +140,8 @@ impl Engine {
     }
 }
 
-/// The container's endpoints that are there already, or one of them that somebody else is at: which routes that one gets is
-/// not settled.
+/// The container's endpoints that are there already, or one of them that somebody else is at: which routes that one
+/// gets is not settled.
 fn plugged(
     records: &Records,
     request: &PlugRequest,
@@ -194,7 +195,8 @@ fn new_endpoint(
     Ok(endpoint)
 }
 
-/// Gives a container on several networks routing tables, so that answers leave by the network that a question came in by.
+/// Gives a container on several networks routing tables, so that answers leave by the network that a question came in
+/// by.
 fn share_out(
     records: &Records,
     new: Vec<Plugged>,

@@ -1,5 +1,5 @@
-//! Unplugging. What is at once without effect for everybody is done at once; what the kernel takes its time for, deleting
-//! interfaces, is left to a child that nobody waits for.
+//! Unplugging. What is at once without effect for everybody is done at once; what the kernel takes its time for,
+//! deleting interfaces, is left to a child that nobody waits for.
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
@@ -22,9 +22,9 @@ use crate::error::EngineError;
 pub(super) type Plugged = (Network, Endpoint);
 
 impl Engine {
-    /// Unplugs a container. What is gone already is no failure, and where the records are lost the request says what may be
-    /// there. When this returns, nothing passes by the endpoints any more, and their ports and addresses are free; their
-    /// interfaces and unused networks go by [`Engine::finish`], or by a later command.
+    /// Unplugs a container. What is gone already is no failure, and where the records are lost the request says what
+    /// may be there. When this returns, nothing passes by the endpoints any more, and their ports and addresses are
+    /// free; their interfaces and unused networks go by [`Engine::finish`], or by a later command.
     ///
     /// # Errors
     /// [`EngineError`] when a part could not be removed; a later command tries again.
@@ -135,8 +135,8 @@ impl Engine {
         self.forget_plugs(leaving)
     }
 
-    /// Deletes the containers' ends of pairs whose other ends are not here: a user's Podman was given a new namespace while
-    /// somebody still held the old one. To be called before the pairs that are here are deleted.
+    /// Deletes the containers' ends of pairs whose other ends are not here: a user's Podman was given a new namespace
+    /// while somebody still held the old one. To be called before the pairs that are here are deleted.
     pub(super) fn delete_stray_ends(&mut self, leaving: &[Plugged]) -> Result<(), EngineError> {
         let mut strays = Vec::new();
         for plugged in leaving {
@@ -202,16 +202,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Has a child do what [`Engine::unplug`] left, which nobody waits for. To be called at the end of a process that has one
-    /// thread only. Where no child can be made, a later command does it.
+    /// Has a child do what [`Engine::unplug`] left, which nobody waits for. To be called at the end of a process that
+    /// has one thread only. Where no child can be made, a later command does it.
     pub fn finish_behind(mut self) {
         if self.unfinished.is_empty() {
             return;
         }
         let unfinished = std::mem::take(&mut self.unfinished);
         let (roots, installation) = (self.roots.clone(), self.installation.clone());
-        // The child has the sockets, too: closing ours waits for nothing. SQLite's connections survive no fork, so it is
-        // closed before and opened anew.
+        // The child has the sockets, too: closing ours waits for nothing. SQLite's connections survive no fork, so it
+        // is closed before and opened anew.
         let kernel = self.close();
         // SAFETY: this process has one thread, so no lock is held by another one.
         match unsafe { nix::unistd::fork() } {

@@ -60,8 +60,8 @@ pub struct UnplugRequest {
 const SERVED: &str = "serves";
 
 impl Engine {
-    /// Opens the records that serve another engine, making them if they are not there yet: `directory` has them, and says
-    /// with the engine's name (`podman`, `cni`) which tables and interfaces are theirs.
+    /// Opens the records that serve another engine, making them if they are not there yet: `directory` has them, and
+    /// says with the engine's name (`podman`, `cni`) which tables and interfaces are theirs.
     ///
     /// # Errors
     /// [`EngineError`] when they cannot be used.

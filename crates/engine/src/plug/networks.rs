@@ -57,8 +57,8 @@ fn made_otherwise(recorded: &Network, wanted: &Network) -> Option<String> {
 }
 
 impl Engine {
-    /// The network that is wanted, recorded and real; and whether it was made so just now. To be called with the networks'
-    /// lock held.
+    /// The network that is wanted, recorded and real; and whether it was made so just now. To be called with the
+    /// networks' lock held.
     pub(super) fn foreign_network(&mut self, wanted: &Network) -> Result<(Network, bool), EngineError> {
         let record = self.store.read(|records| records.network(&wanted.id))?;
         match record {
@@ -272,8 +272,8 @@ impl Engine {
         self.remove_networks_if_unused(&networks.collect::<Vec<_>>())
     }
 
-    /// Waits for those who are just unplugging from these networks: nobody comes after them who would take a network away
-    /// that they were the last on. Whether there was anything that is being unplugged.
+    /// Waits for those who are just unplugging from these networks: nobody comes after them who would take a network
+    /// away that they were the last on. Whether there was anything that is being unplugged.
     pub(super) fn wait_for_leaving(&mut self, networks: &[Id]) -> Result<bool, EngineError> {
         let mut any = false;
         for network in networks {
@@ -286,7 +286,8 @@ impl Engine {
         Ok(any)
     }
 
-    /// Takes a network away whose record is lost, as far as nobody can be on it or need our tables whose record is lost, too.
+    /// Takes a network away whose record is lost, as far as nobody can be on it or need our tables whose record is
+    /// lost, too.
     fn remove_lost(&mut self, network: &Network) -> Result<(), EngineError> {
         let Some(bridge) = network
             .bridge

@@ -46,7 +46,8 @@ impl Engine {
             self.delete_stray_ends(&taken)?;
             self.take_plugs_away(&taken)?;
         }
-        // The kernel has nothing of another boot; what is called the same there now, and where it was, is somebody else's.
+        // The kernel has nothing of another boot; what is called the same there now, and where it was, is somebody
+        // else's.
         let gone = self.claim_records(before)?;
         self.forget_plugs(&gone)?;
         taken.extend(gone);
@@ -173,8 +174,8 @@ impl Engine {
         Ok(sandbox.is_some_and(|path| std::path::Path::new(path).exists()))
     }
 
-    /// Endpoints that are recorded as plugged in on `network`, the interfaces of which are gone with their namespaces, are
-    /// taken away. Ends at the first that is there.
+    /// Endpoints that are recorded as plugged in on `network`, the interfaces of which are gone with their namespaces,
+    /// are taken away. Ends at the first that is there.
     pub(super) fn is_used(&mut self, network: &Id) -> Result<bool, EngineError> {
         // One after the other: there may be many, and each have many ports.
         while let Some(record) = self.store.read(|records| records.first_endpoint_of_network(network))? {
@@ -192,8 +193,8 @@ impl Engine {
         Ok(false)
     }
 
-    /// Takes away every endpoint whose interface is gone, as all are after a boot: it may hold what somebody asks for now.
-    /// Whether there was any.
+    /// Takes away every endpoint whose interface is gone, as all are after a boot: it may hold what somebody asks for
+    /// now. Whether there was any.
     pub(super) fn forget_gone(&mut self) -> Result<bool, EngineError> {
         let mut any = false;
         for network in self.store.read(|records| records.networks())? {

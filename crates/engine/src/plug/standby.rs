@@ -1,5 +1,5 @@
-//! Ports that several endpoints of one container are to publish, as other engines ask where they plug a container into one
-//! network after another: the first does, and when it goes, the next.
+//! Ports that several endpoints of one container are to publish, as other engines ask where they plug a container into
+//! one network after another: the first does, and when it goes, the next.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use super::leave::Plugged;
 use crate::engine::Engine;
 use crate::error::EngineError;
 
-/// Records those of the ports as the endpoint's that are free, and gives them, and those that other endpoints of the container
-/// publish.
+/// Records those of the ports as the endpoint's that are free, and gives them, and those that other endpoints of the
+/// container publish.
 pub(super) fn publish_or_stand_by(
     records: &Records,
     container: &Id,

@@ -1,7 +1,7 @@
 //! The records against the kernel, all at once; nothing is changed.
 //!
-//! The records are read before and after the kernel is looked at. What both readings agree on must be there; what one of
-//! them has may be. So nothing that comes or goes meanwhile is taken for a difference.
+//! The records are read before and after the kernel is looked at. What both readings agree on must be there; what one
+//! of them has may be. So nothing that comes or goes meanwhile is taken for a difference.
 
 use std::collections::{HashMap, HashSet};
 
@@ -326,7 +326,8 @@ fn container_repairs(
 }
 
 impl Engine {
-    /// The steps that mend a container under its lock: what is different now, and those of the elements that it had lost.
+    /// The steps that mend a container under its lock: what is different now, and those of the elements that it had
+    /// lost.
     pub(super) fn container_steps(&mut self, container: &Id, lost: &[Element]) -> Result<Vec<Op>, EngineError> {
         let endpoints = self.recorded()?.settled_of(container);
         let namespace = self.namespace_of(container, endpoints.iter().map(|(_, endpoint)| endpoint));

@@ -1,8 +1,8 @@
 //! `network reload`: what the kernel has is made what the records say, with the fewest steps.
 //!
-//! Each difference is mended under the lock of whoever else may change the same: bridges, tables and stray elements under
-//! the networks' lock, a container's interfaces and elements under the container's. There it is looked for again, since it
-//! may be mended by then, or its owner gone. Never are both locks held.
+//! Each difference is mended under the lock of whoever else may change the same: bridges, tables and stray elements
+//! under the networks' lock, a container's interfaces and elements under the container's. There it is looked for again,
+//! since it may be mended by then, or its owner gone. Never are both locks held.
 
 mod compare;
 mod recorded;
@@ -35,8 +35,8 @@ pub struct Reloaded {
 
 impl Engine {
     /// Mends what is different from the records about these networks and the containers on them; with `None`, about all
-    /// networks that were made real in this boot. A network that is named is made real if it was not yet. With `dry_run`,
-    /// only says by which steps.
+    /// networks that were made real in this boot. A network that is named is made real if it was not yet. With
+    /// `dry_run`, only says by which steps.
     ///
     /// # Errors
     /// [`EngineError`] when the records or the host cannot be read.

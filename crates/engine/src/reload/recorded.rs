@@ -75,8 +75,8 @@ impl Recorded {
         of_those.flat_map(|record| record.endpoint.addresses.iter().map(|own| own.address))
     }
 
-    /// The elements that the tables are to have: of the networks that are real, and of every endpoint that is plugged in or
-    /// is being plugged in. What is being unplugged takes its elements away.
+    /// The elements that the tables are to have: of the networks that are real, and of every endpoint that is plugged
+    /// in or is being plugged in. What is being unplugged takes its elements away.
     pub(crate) fn wanted_elements(&self) -> Vec<Element> {
         let mut elements: Vec<Element> = self.real_networks().flat_map(network_elements).collect();
         let endpoints = self.endpoints_in(&[State::Ready, State::Creating]);
@@ -128,15 +128,15 @@ impl Engine {
     }
 
     /// Has the tables follow the records where these changed since `applied` was wanted, until both agree; to be called
-    /// after a change of elements that was planned from records. Only elements that `concerned` by that change are looked
-    /// at.
+    /// after a change of elements that was planned from records. Only elements that `concerned` by that change are
+    /// looked at.
     ///
-    /// Why nobody's elements are lost, and none are left: who plugs in records the endpoint before he adds its elements, and
-    /// adding what is there already is no error. So whatever was added before our change took effect is recorded when we
-    /// read after it, and is added again here; whatever is recorded later is added later. Who unplugs records that first,
-    /// too, and then deletes what is there: what is no longer wanted when we read after our change is deleted here as well,
-    /// and what is wanted then is deleted by its owner after our change. When both readings agree, nothing of this can have
-    /// happened in between.
+    /// Why nobody's elements are lost, and none are left: who plugs in records the endpoint before he adds its
+    /// elements, and adding what is there already is no error. So whatever was added before our change took effect is
+    /// recorded when we read after it, and is added again here; whatever is recorded later is added later. Who unplugs
+    /// records that first, too, and then deletes what is there: what is no longer wanted when we read after our change
+    /// is deleted here as well, and what is wanted then is deleted by its owner after our change. When both readings
+    /// agree, nothing of this can have happened in between.
     pub(crate) fn follow_records(
         &mut self,
         mut applied: HashSet<Element>,

@@ -137,8 +137,8 @@ impl Embedded {
         Ok(Pid::from_raw(pid.as_raw()))
     }
 
-    /// Writes the container's state to `view`, and a bundle there that names its network namespace by its init process: the
-    /// path that it was started with leads nowhere when it is that of another container, which has ended.
+    /// Writes the container's state to `view`, and a bundle there that names its network namespace by its init process:
+    /// the path that it was started with leads nowhere when it is that of another container, which has ended.
     fn write_view(&self, view: &Path) -> io::Result<()> {
         let state = fs::read(self.state_dir().join("state.json"))?;
         let mut state: serde_json::Value = serde_json::from_slice(&state)?;

@@ -29,8 +29,8 @@ pub(super) struct CommandExecutor {
     confinement: Confinement,
 }
 
-/// The restrictions that a container's process takes on last. libcontainer would compile the filter anew for each container,
-/// and forget it for each process that enters one.
+/// The restrictions that a container's process takes on last. libcontainer would compile the filter anew for each
+/// container, and forget it for each process that enters one.
 #[derive(Clone, Default)]
 pub(super) struct Confinement {
     pub(super) filter: Option<Filter>,

@@ -99,8 +99,8 @@ impl Filter {
     }
 }
 
-/// What stands at the end of a cached filter: a file that a crash of the machine has cut short or left with blocks of zeros
-/// would let everything pass, or nothing.
+/// What stands at the end of a cached filter: a file that a crash of the machine has cut short or left with blocks of
+/// zeros would let everything pass, or nothing.
 fn checksum(instructions: &[u8]) -> [u8; CHECKSUM] {
     let mut hasher = DefaultHasher::new();
     instructions.hash(&mut hasher);
@@ -198,7 +198,8 @@ fn architecture(name: Arch) -> Result<ScmpArch, FilterError> {
     }
 }
 
-/// In `SCMP_CMP_MASKED_EQ`, `value` is the mask and `valueTwo` what is compared with (OCI runtime specification, seccomp).
+/// In `SCMP_CMP_MASKED_EQ`, `value` is the mask and `valueTwo` what is compared with (OCI runtime specification,
+/// seccomp).
 fn comparison(argument: &LinuxSeccompArg) -> Result<ScmpArgCompare, FilterError> {
     let (value, second) = (argument.value(), argument.value_two().unwrap_or_default());
     let (operator, datum) = match argument.op() {

@@ -87,8 +87,8 @@ impl Attachment {
         Ok(Self::new(socket, FrameReader::default(), streams))
     }
 
-    /// Has the shim relay these from `::1` and nothing else; gives what is wrong. When the container, whose first process
-    /// is `init`, ends meanwhile, nothing is: the shim then answers only after it has taken everything down.
+    /// Has the shim relay these from `::1` and nothing else; gives what is wrong. When the container, whose first
+    /// process is `init`, ends meanwhile, nothing is: the shim then answers only after it has taken everything down.
     ///
     /// # Errors
     /// [`AttachError::Lost`] when the shim dies, or is of a zdocker that relays nothing.

@@ -127,10 +127,11 @@ impl Launcher {
     }
 }
 
-/// The whole life of a shim process, whose standard input is the connection to its launcher. `on_start` is called when the
-/// container runs, before the launcher is told; if it fails, the container has not started. `on_end` is called once,
-/// when the container has ended, or its launcher died before it could start, and before attached clients are told.
-/// Call it first thing: descriptors that are open are closed. Nothing that is called here, or was before, may start threads.
+/// The whole life of a shim process, whose standard input is the connection to its launcher. `on_start` is called when
+/// the container runs, before the launcher is told; if it fails, the container has not started. `on_end` is called
+/// once, when the container has ended, or its launcher died before it could start, and before attached clients are
+/// told. Call it first thing: descriptors that are open are closed. Nothing that is called here, or was before, may
+/// start threads.
 ///
 /// # Errors
 /// When the shim cannot do its work; the launcher knows if it can be told.
@@ -180,7 +181,8 @@ pub fn main(
 fn take_launcher(program: Option<&OwnedFd>) -> io::Result<UnixStream> {
     let kept = program.map_or(2, |fd| fd.as_raw_fd() as libc::c_uint);
     for (first, last) in [(3, kept - 1), (kept + 1, libc::c_uint::MAX)] {
-        // SAFETY: this is the first thing that the process does; nothing else in it owns a descriptor above standard error.
+        // SAFETY: this is the first thing that the process does; nothing else in it owns a descriptor above standard
+        // error.
         if first <= last && unsafe { libc::close_range(first, last, 0) } < 0 {
             return Err(io::Error::last_os_error());
         }

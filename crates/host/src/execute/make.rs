@@ -54,8 +54,8 @@ impl Execution<'_> {
         })
     }
 
-    /// Sets a variable of what was made here. Where the system's procfs is read-only, so that others keep what they have, one
-    /// of our own takes it.
+    /// Sets a variable of what was made here. Where the system's procfs is read-only, so that others keep what they
+    /// have, one of our own takes it.
     fn set_new(&mut self, key: &str, value: &str) -> Result<(), SysctlError> {
         match sysctl::write(key, value) {
             Err(error) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {

@@ -119,8 +119,8 @@ pub(crate) struct Veth<'a> {
     pub(crate) mtu: u32,
 }
 
-/// Creates a veth pair: the host's end up and in the bridge, if there is one, the other in its namespace and down (the kernel refuses it
-/// to be up before the host's end is).
+/// Creates a veth pair: the host's end up and in the bridge, if there is one, the other in its namespace and down (the
+/// kernel refuses it to be up before the host's end is).
 pub(crate) fn create_veth(requests: &mut Requests, veth: &Veth<'_>) -> usize {
     // One queue each way: veth would make one for each processor, which costs more than all the rest.
     let common = |m: &mut Writer, name: &InterfaceName| {

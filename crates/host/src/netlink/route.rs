@@ -44,9 +44,9 @@ const RTAX_ADVMSS: u16 = 8;
 /// Addresses of the host itself, and what follows from them (`RTN_LOCAL` to `RTN_MULTICAST`).
 const RTN_OF_THE_HOST: std::ops::RangeInclusive<u8> = 2..=5;
 
-/// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric, or
-/// before it. There, one that is the same in all is refused with `EEXIST`.
-/// `index` is the interface's, which a route that is not bound to it does without.
+/// Adds a route to a table, the main one if none is named, in place of one to the same destination of the same metric,
+/// or before it. There, one that is the same in all is refused with `EEXIST`. `index` is the interface's, which a route
+/// that is not bound to it does without.
 pub(crate) fn add(requests: &mut Requests, route: &model::Route, index: u32, table: Option<u32>) -> usize {
     let flags = if route.beside { CREATE } else { CREATE | REPLACE };
     push(requests, (RTM_NEWROUTE, flags), route, index, table)

@@ -44,7 +44,8 @@ pub(crate) struct Structure {
     spelled_out: BTreeMap<(u8, String), Vec<Vec<u8>>>,
 }
 
-/// What the kernel shows of the tables of `whose` when they have just been loaded. To be called in a network namespace of its own.
+/// What the kernel shows of the tables of `whose` when they have just been loaded. To be called in a network namespace
+/// of its own.
 pub(crate) fn of_fresh_tables(whose: &Installation) -> Result<Structure, NetlinkError> {
     let mut socket = Socket::open(Subsystem::Netfilter)?;
     socket.request(load::replace(whose, &ALL_TABLES, &[]), |_, _| {})?;

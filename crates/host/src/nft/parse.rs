@@ -157,7 +157,8 @@ fn subnet(first: IpAddr, last: IpAddr, family: Family) -> Option<Subnet> {
         .find(|subnet| subnet.address() == first && subnet.last() == last)
 }
 
-/// Pairs the limits of intervals: an interval ends before the next limit that is marked as an end, or with the addresses.
+/// Pairs the limits of intervals: an interval ends before the next limit that is marked as an end, or with the
+/// addresses.
 fn intervals(mut raw: Vec<RawElement>) -> Option<Vec<Element>> {
     let is_end = |raw: &RawElement| raw.flags & INTERVAL_END != 0;
     raw.sort_by(|a, b| (&a.key, !is_end(a)).cmp(&(&b.key, !is_end(b))));

@@ -165,7 +165,8 @@ impl Records<'_> {
         Ok(self.select_containers("WHERE id = ?1", [id.as_str()])?.pop())
     }
 
-    /// The containers that `text` may mean: the one with this name or identifier, else all whose identifier starts with it.
+    /// The containers that `text` may mean: the one with this name or identifier, else all whose identifier starts with
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -108,8 +108,8 @@ impl Records<'_> {
         self.select_endpoints("boot = ?1", [boot])
     }
 
-    /// Records an endpoint that `owner` is about to plug in. Its leases and ports may be recorded before it, in the same
-    /// transaction.
+    /// Records an endpoint that `owner` is about to plug in. Its leases and ports may be recorded before it, in the
+    /// same transaction.
     ///
     /// # Errors
     /// [`StoreError`].

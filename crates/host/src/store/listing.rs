@@ -28,8 +28,8 @@ pub struct ListedContainer {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// The endpoints of one network, container, or of all, with the names of their containers; those of other engines' containers
-/// have their identifiers for names.
+/// The endpoints of one network, container, or of all, with the names of their containers; those of other engines'
+/// containers have their identifiers for names.
 const ENDPOINTS: &str = "SELECT endpoints.spec, coalesce(containers.name, endpoints.container) AS name
                          FROM endpoints LEFT JOIN containers ON containers.id = endpoints.container";
 

@@ -38,8 +38,8 @@ const MIGRATIONS: [&str; 3] = [
 /// write-ahead log is recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pages that the write-ahead log may grow to before it is copied into the database. Every process that opens the records
-/// reads the whole log; copying it waits for the disk. A `run` writes about 20 pages.
+/// Pages that the write-ahead log may grow to before it is copied into the database. Every process that opens the
+/// records reads the whole log; copying it waits for the disk. A `run` writes about 20 pages.
 const LOG_PAGES: u32 = 100;
 
 /// Why the records could not be read or written.
@@ -225,7 +225,8 @@ impl Store {
     }
 }
 
-/// Makes a directory that only root looks into, also if it was there and open to others: containers' secrets are below it.
+/// Makes a directory that only root looks into, also if it was there and open to others: containers' secrets are below
+/// it.
 ///
 /// # Errors
 /// When it cannot be made or closed to others, or is one that is for everybody, such as `/tmp`.

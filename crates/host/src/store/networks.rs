@@ -67,7 +67,8 @@ impl Records<'_> {
         row.map(record).transpose()
     }
 
-    /// The networks that `text` may mean: the one with this name or identifier, else all whose identifier starts with it.
+    /// The networks that `text` may mean: the one with this name or identifier, else all whose identifier starts with
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`].

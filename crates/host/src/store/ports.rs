@@ -10,7 +10,8 @@ use zdocker_net::ports::PublishedPort;
 use super::{Records, StoreError, is_taken};
 
 impl Records<'_> {
-    /// Records `port` as the endpoint's. `false`, and nothing recorded, if it overlaps a port that is published already.
+    /// Records `port` as the endpoint's. `false`, and nothing recorded, if it overlaps a port that is published
+    /// already.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,8 +104,8 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// The container whose published port overlaps `port`: within a transaction that is about to publish several ports, none
-    /// if it is a port of the endpoint that is not recorded yet.
+    /// The container whose published port overlaps `port`: within a transaction that is about to publish several ports,
+    /// none if it is a port of the endpoint that is not recorded yet.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,5 @@
-//! Endpoints of containers that another engine runs: it decides what they are like, and often which addresses they have.
+//! Endpoints of containers that another engine runs: it decides what they are like, and often which addresses they
+//! have.
 
 use std::net::IpAddr;
 
@@ -24,7 +25,8 @@ pub struct ForeignRequest {
     pub interface: InterfaceName,
     /// Its addresses.
     pub addresses: Addresses,
-    /// Its Ethernet address; if missing, one that follows from the first IPv4 address, or else from the endpoint's names.
+    /// Its Ethernet address; if missing, one that follows from the first IPv4 address, or else from the endpoint's
+    /// names.
     pub mac: Option<MacAddress>,
     /// Whether the gateways of its addresses' pools become default routes.
     pub default_route: bool,
@@ -57,13 +59,14 @@ impl ForeignRequest {
     }
 }
 
-/// The identifier of a container's endpoint on a network: it follows from their names, so that it is known also when its
-/// record is lost.
+/// The identifier of a container's endpoint on a network: it follows from their names, so that it is known also when
+/// its record is lost.
 pub fn endpoint_id(container: &Id, network: &Id, interface: &InterfaceName) -> Id {
     Id::named(&[container.as_str(), network.as_str(), interface.as_str()])
 }
 
-/// The endpoint of `container` on `network` with these addresses. `port_prefix` begins the name of the host's interface.
+/// The endpoint of `container` on `network` with these addresses. `port_prefix` begins the name of the host's
+/// interface.
 ///
 /// # Errors
 /// [`AttachError::Name`] never happens with an [`Id`] of our own making.

@@ -112,7 +112,8 @@ impl Driver {
     }
 }
 
-/// What each endpoint is to be of a container on `networks`, in their order; networks that nothing is plugged into have none.
+/// What each endpoint is to be of a container on `networks`, in their order; networks that nothing is plugged into have
+/// none.
 ///
 /// # Errors
 /// [`AttachError`].
@@ -231,8 +232,8 @@ fn is_alias(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(fits)
 }
 
-/// Adds addresses that were given for the container as a whole (`--ip`) to what is asked of the endpoint whose network has
-/// them.
+/// Adds addresses that were given for the container as a whole (`--ip`) to what is asked of the endpoint whose network
+/// has them.
 ///
 /// # Errors
 /// [`AttachError::Outside`].
@@ -385,8 +386,8 @@ pub fn endpoint(
     })
 }
 
-/// Gives `endpoint` its leased addresses, and the gateways that follow from them. Unless a MAC address was asked for, it
-/// follows from the IPv4 address, so that neighbours that remember an address's former holder do not send to nobody.
+/// Gives `endpoint` its leased addresses, and the gateways that follow from them. Unless a MAC address was asked for,
+/// it follows from the IPv4 address, so that neighbours that remember an address's former holder do not send to nobody.
 pub fn bear_addresses(
     endpoint: &mut Endpoint,
     network: &Network,

@@ -1,7 +1,7 @@
 //! From the records and what was seen of the kernel to what is different and the fewest steps that mend it.
 //!
-//! Only what is ours is looked at: an address, a route or a rule of policy routing that somebody added stays. Our tables are
-//! ours alone, so an element that belongs to nobody goes.
+//! Only what is ours is looked at: an address, a route or a rule of policy routing that somebody added stays. Our
+//! tables are ours alone, so an element that belongs to nobody goes.
 
 mod elements;
 mod endpoint;
@@ -91,8 +91,8 @@ pub fn host<'a>(networks: impl IntoIterator<Item = &'a Network>, seen: &Seen) ->
     repair(Fault::Forwarding, steps)
 }
 
-/// Compares the bridge of a network with its record; without steps where it is not ours to make. What others may have set
-/// up of a bridge that is not ours alone, is as they want it.
+/// Compares the bridge of a network with its record; without steps where it is not ours to make. What others may have
+/// set up of a bridge that is not ours alone, is as they want it.
 ///
 /// # Errors
 /// [`NotOurs`] when an interface of its name has another Ethernet address.

@@ -39,8 +39,8 @@ impl Ownership {
 pub struct BridgeDevice {
     /// Its interface name.
     pub name: InterfaceName,
-    /// Its address: a device of this name with another address is not the one that is recorded. Chosen by us, or that of
-    /// a bridge that was there; says nothing of a foreign bridge.
+    /// Its address: a device of this name with another address is not the one that is recorded. Chosen by us, or that
+    /// of a bridge that was there; says nothing of a foreign bridge.
     pub mac: MacAddress,
     /// In bytes; 0, before it is made real: that of the bridge that is there, or of the host's way out.
     pub mtu: u32,
@@ -103,8 +103,8 @@ pub struct ParentDevice {
 }
 
 impl ParentDevice {
-    /// The name of a parent that is not chosen yet: [`crate::plan::adopting`] chooses the interface that the host's default
-    /// route leaves by. No network is on this one in earnest, as `lo` has no children.
+    /// The name of a parent that is not chosen yet: [`crate::plan::adopting`] chooses the interface that the host's
+    /// default route leaves by. No network is on this one in earnest, as `lo` has no children.
     pub fn unchosen() -> InterfaceName {
         InterfaceName::loopback()
     }

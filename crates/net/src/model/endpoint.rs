@@ -100,8 +100,8 @@ pub struct Endpoint {
     pub container: Id,
     /// The interface within the container (`eth0`).
     pub interface: InterfaceName,
-    /// The host's end of the veth pair; on networks with a parent interface, which have no such end, another name of the
-    /// interface within the container.
+    /// The host's end of the veth pair; on networks with a parent interface, which have no such end, another name of
+    /// the interface within the container.
     pub host_interface: InterfaceName,
     /// Of the interface within the container.
     pub mac: MacAddress,

@@ -61,8 +61,8 @@ pub struct Route {
     /// Largest TCP segment in bytes that is announced by it; what the packet size has room for if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advmss: Option<u32>,
-    /// It is added before others to the same destination of the same metric, which take its place again when it goes, instead
-    /// of in their place.
+    /// It is added before others to the same destination of the same metric, which take its place again when it goes,
+    /// instead of in their place.
     #[serde(skip)]
     pub beside: bool,
     /// The neighbour may be on any of the container's interfaces, and not only on the endpoint's own.

@@ -128,8 +128,8 @@ pub struct Settings {
     pub no_neighbours: bool,
     /// No frame leaves by the port that it came in by, so no container reaches its own published ports.
     pub no_hairpin: bool,
-    /// Frames may leave by the port that they came in by, also where nothing is published: somebody else leads a container's
-    /// packets back to it, as Kubernetes does for its services.
+    /// Frames may leave by the port that they came in by, also where nothing is published: somebody else leads a
+    /// container's packets back to it, as Kubernetes does for its services.
     pub hairpin: bool,
     /// Gateways that it has no more are taken from its bridge even if containers still have addresses of their subnets.
     pub force_address: bool,

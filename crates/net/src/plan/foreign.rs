@@ -11,9 +11,9 @@ use crate::subnet::Subnet;
 /// Of an interface where nothing else is known (RFC 894).
 const ETHERNET_MTU: u32 = 1500;
 
-/// `network` with what its device takes over from what is there: its Ethernet address where it is not to be ours alone, and
-/// where no size of its packets is given (0), that of the bridge, or of the way out of the host or of the bridge's VRF. Where
-/// no parent is chosen, the way out is.
+/// `network` with what its device takes over from what is there: its Ethernet address where it is not to be ours alone,
+/// and where no size of its packets is given (0), that of the bridge, or of the way out of the host or of the bridge's
+/// VRF. Where no parent is chosen, the way out is.
 pub fn adopting(network: &Network, seen: &Seen) -> Network {
     let mut network = network.clone();
     if let Some(bridge) = &mut network.bridge {
@@ -101,9 +101,9 @@ pub fn complete_bridge(network: &Network, seen: &Seen) -> Vec<Op> {
     steps
 }
 
-/// Takes from the bridge of a network the gateways that it had `before` and has no more, but those that `others` on the same
-/// bridge have. If it is not told otherwise, those stay whose subnets containers have addresses of, and what a bridge had
-/// that was not ours to make.
+/// Takes from the bridge of a network the gateways that it had `before` and has no more, but those that `others` on the
+/// same bridge have. If it is not told otherwise, those stay whose subnets containers have addresses of, and what a
+/// bridge had that was not ours to make.
 pub fn drop_gateways(before: &Network, after: &Network, others: &[Network], held: &[IpAddr]) -> Vec<Op> {
     let is_same = |bridge: &&BridgeDevice| after.bridge.as_ref().is_some_and(|other| other.name == bridge.name);
     let Some(bridge) = before.bridge.as_ref().filter(is_same) else {

@@ -1,4 +1,5 @@
-//! From networks, endpoints and what was seen of the host to the steps that make them real, and those that take them away.
+//! From networks, endpoints and what was seen of the host to the steps that make them real, and those that take them
+//! away.
 //!
 //! Every choice is made here (and in [`crate::spec`]); carrying the steps out makes none.
 
@@ -61,8 +62,8 @@ pub fn attach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath)
     ops
 }
 
-/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there. `queue` is whether what
-/// limited the interface has outlived it.
+/// Plugs `endpoint` in again after somebody deleted its interface; its elements are still there. `queue` is whether
+/// what limited the interface has outlived it.
 pub fn reattach(network: &Network, endpoint: &Endpoint, namespace: &NamespacePath, queue: bool) -> Vec<Op> {
     let mut ops: Vec<Op> = shaping::unlimit(endpoint).filter(|_| queue).into_iter().collect();
     match &network.parent {

@@ -91,7 +91,8 @@ pub(crate) fn gateways(network: &Network) -> Vec<(IpAddr, u8)> {
     gateways
 }
 
-/// Whether two networks cannot both be real: the host is in one VLAN of a bridge, by which it is the gateway of its networks.
+/// Whether two networks cannot both be real: the host is in one VLAN of a bridge, by which it is the gateway of its
+/// networks.
 pub fn contend_for_vlan(one: &Network, other: &Network) -> bool {
     let gateway_at = |network: &Network| {
         let bridge = network.bridge.as_ref().filter(|_| !network.is_on_foreign_bridge())?;
@@ -104,8 +105,8 @@ pub fn contend_for_vlan(one: &Network, other: &Network) -> bool {
     }
 }
 
-/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to decide about,
-/// and nothing leaves an internal network.
+/// Lets the host forward the packets of the network's families. What leaves a bridge of somebody else's is his to
+/// decide about, and nothing leaves an internal network.
 pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     if network.is_on_foreign_bridge() || network.internal {
         return Vec::new();
@@ -130,8 +131,8 @@ pub(crate) fn forwarding(network: &Network, seen: &Seen) -> Vec<Op> {
     ops
 }
 
-/// Takes `network` away, planned from its record alone. Whether a bridge that others may have ports on goes, depends on what
-/// is there then.
+/// Takes `network` away, planned from its record alone. Whether a bridge that others may have ports on goes, depends on
+/// what is there then.
 pub fn remove_network(network: &Network) -> Vec<Op> {
     if let Some(device) = &network.parent {
         return parent::remove(device);
@@ -161,7 +162,8 @@ pub enum Missing {
     Parent,
 }
 
-/// Compares the record of a network with what was seen of its bridge. A bridge that is not ours alone may have any address.
+/// Compares the record of a network with what was seen of its bridge. A bridge that is not ours alone may have any
+/// address.
 pub fn missing(network: &Network, bridge: &BridgeDevice, seen: &SeenBridge) -> Missing {
     let Some(link) = &seen.link else {
         return Missing::Bridge;

@@ -1,7 +1,7 @@
 //! Networks whose interfaces are made on a parent interface: `macvlan` and `ipvlan`.
 //!
-//! Their packets pass neither our bridges nor, but for ipvlan's mode `l3s`, the host's firewall: a container's interface is
-//! all there is of its endpoint, and it exists in the container's namespace only.
+//! Their packets pass neither our bridges nor, but for ipvlan's mode `l3s`, the host's firewall: a container's
+//! interface is all there is of its endpoint, and it exists in the container's namespace only.
 
 use super::configure;
 use crate::model::{Children, Endpoint, MadeParent, Network, ParentDevice};

@@ -147,7 +147,8 @@ impl PublishedPort {
     }
 }
 
-/// Whether some address of the host is meant by both: `None` is every address, `0.0.0.0` and `::` every one of a family.
+/// Whether some address of the host is meant by both: `None` is every address, `0.0.0.0` and `::` every one of a
+/// family.
 fn share_address(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => {

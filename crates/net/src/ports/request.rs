@@ -35,8 +35,8 @@ pub struct WantedPort {
 }
 
 impl PortRequest {
-    /// Publishes the ports `container` at `host_ip` (`None`: every address of both families): each at the one of `host` that
-    /// has its place; a single one at a free one of `host`; all at free ports if `host` is missing.
+    /// Publishes the ports `container` at `host_ip` (`None`: every address of both families): each at the one of `host`
+    /// that has its place; a single one at a free one of `host`; all at free ports if `host` is missing.
     ///
     /// `None` if there are several ports on either side and not as many on the other.
     pub fn new(
@@ -152,8 +152,8 @@ impl From<PortRequest> for String {
     }
 }
 
-/// What is left of requests when `removed` of what they have published is to be published no more. Each port came of one of
-/// them; of several that may be it, the one that left the least choice.
+/// What is left of requests when `removed` of what they have published is to be published no more. Each port came of
+/// one of them; of several that may be it, the one that left the least choice.
 pub fn without(requests: &[PortRequest], removed: &[PublishedPort]) -> Vec<PortRequest> {
     let choice = |request: &PortRequest| match (request.fixed(), request.host) {
         (Some(_), _) => 0,

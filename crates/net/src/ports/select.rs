@@ -34,7 +34,8 @@ impl FromStr for PortSelector {
 }
 
 impl PortSelector {
-    /// Whether `port` is one of those that are meant. What is not said does not matter; only without a protocol it is TCP.
+    /// Whether `port` is one of those that are meant. What is not said does not matter; only without a protocol it is
+    /// TCP.
     pub fn takes(&self, port: &PublishedPort) -> bool {
         let Parts {
             host_ip,

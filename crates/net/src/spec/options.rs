@@ -8,7 +8,8 @@ use crate::model::{Driver, Pool, Settings};
 use crate::names::InterfaceName;
 use crate::subnet::Family;
 
-/// The least MTU in bytes that IPv4 (RFC 791) and IPv6 (RFC 8200, section 5) work with, and the most that a bridge takes.
+/// The least MTU in bytes that IPv4 (RFC 791) and IPv6 (RFC 8200, section 5) work with, and the most that a bridge
+/// takes.
 const MTU_LIMITS: [(Family, u32); 2] = [(Family::V4, 68), (Family::V6, 1280)];
 const MTU_MAX: u32 = 65535;
 

@@ -260,8 +260,8 @@ fn check_link(name: &InterfaceName, children: Children, around: &Surroundings) -
     }
 }
 
-/// Refuses a parent whose other networks it cannot have together with this one. An ipvlan parent has one mode for all that
-/// is on it, and changing it for one would change it for the others.
+/// Refuses a parent whose other networks it cannot have together with this one. An ipvlan parent has one mode for all
+/// that is on it, and changing it for one would change it for the others.
 fn check_shared(name: &InterfaceName, children: Children, around: &Surroundings) -> Result<(), ParentError> {
     for (network, other) in parents(around, name) {
         let passthru = |mode| mode == MacvlanMode::Passthru;

@@ -124,7 +124,8 @@ pub(crate) struct CreateArgs {
     link_local_ip: Vec<Infallible>,
     #[arg(long, hide = true, value_name = "KEY=VALUE", value_parser = refused_sysctl)]
     sysctl: Vec<Infallible>,
-    /// Directory that is the container's read-only root, under a private writable layer; / gives all of this host's programs
+    /// Directory that is the container's read-only root, under a private writable layer; / gives all of this host's
+    /// programs
     #[arg(long, value_name = "DIR")]
     pub(crate) rootfs: Option<PathBuf>,
     /// OCI runtime to use in place of the embedded one, for example runc
@@ -158,8 +159,8 @@ pub(crate) struct PsArgs {
     /// Do not shorten identifiers and commands
     #[arg(long)]
     pub(crate) no_trunc: bool,
-    /// Only containers that are so: name=, id=, status=, exited=STATUS, network=, publish=PORT[-PORT][/PROTOCOL], expose=,
-    /// volume=PATH, before=CONTAINER, since=CONTAINER; may be given several times
+    /// Only containers that are so: name=, id=, status=, exited=STATUS, network=, publish=PORT[-PORT][/PROTOCOL],
+    /// expose=, volume=PATH, before=CONTAINER, since=CONTAINER; may be given several times
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = filter)]
     pub(crate) filter: Vec<(String, String)>,
     /// table, json, a template of Go, or table and a template: 'table {{.ID}}\t{{.Names}}'

@@ -31,7 +31,8 @@ pub(crate) enum NetworkCommand {
     Prune(PruneArgs),
     /// Show what is in use of a network's addresses
     Ipam(IpamArgs),
-    /// Make bridges, firewall and containers' interfaces again what the records say, and print each step that this takes
+    /// Make bridges, firewall and containers' interfaces again what the records say, and print each step that this
+    /// takes
     Reload(ReloadArgs),
 }
 
@@ -119,8 +120,8 @@ pub(crate) struct LsArgs {
     /// Identifiers only
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Only networks that are so: name=, id=, driver=, label=KEY[=VALUE], scope=, type=custom|builtin, dangling=BOOL; may be
-    /// given several times
+    /// Only networks that are so: name=, id=, driver=, label=KEY[=VALUE], scope=, type=custom|builtin, dangling=BOOL;
+    /// may be given several times
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = filter)]
     pub(crate) filter: Vec<(String, String)>,
     /// Do not shorten identifiers
@@ -210,8 +211,8 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Only networks that are so: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME (10m, 2026-01-31T12:00:00); may be given
-    /// several times
+    /// Only networks that are so: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME (10m, 2026-01-31T12:00:00); may be
+    /// given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = filter)]
     pub(crate) filter: Vec<(String, String)>,
 }

@@ -30,8 +30,8 @@ pub(super) fn exit_code(status: i32) -> ExitCode {
     ExitCode::from((status & 0xff) as u8)
 }
 
-/// Environment variables for a container: `NAME=value` as given, a bare `NAME` with our own value, or left out if we have
-/// none, as with Docker.
+/// Environment variables for a container: `NAME=value` as given, a bare `NAME` with our own value, or left out if we
+/// have none, as with Docker.
 pub(super) fn environment(given: Vec<String>) -> Vec<String> {
     let own = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value}"));
     given

@@ -1,4 +1,5 @@
-//! Other engines' plug-in interfaces. Each turns what it is asked into the engine's requests and the engine's answers back.
+//! Other engines' plug-in interfaces. Each turns what it is asked into the engine's requests and the engine's answers
+//! back.
 
 pub(crate) mod cni;
 mod netavark;

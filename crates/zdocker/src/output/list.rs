@@ -27,8 +27,8 @@ pub(crate) enum ListFormat {
 }
 
 impl ListFormat {
-    /// Reads what `--format` is given: `table`, `json`, `table TEMPLATE` or `TEMPLATE`, where `\t` and `\n` are a tab and the
-    /// end of a line, as shells do not know them.
+    /// Reads what `--format` is given: `table`, `json`, `table TEMPLATE` or `TEMPLATE`, where `\t` and `\n` are a tab
+    /// and the end of a line, as shells do not know them.
     ///
     /// # Errors
     /// [`TemplateError`].
@@ -59,7 +59,8 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// The text of all rows, which need not be there all at once, without the end of its last line; `None` if it has not even one line.
+    /// The text of all rows, which need not be there all at once, without the end of its last line; `None` if it has
+    /// not even one line.
     ///
     /// # Errors
     /// [`TemplateError`] when a template asks for what there is not.

@@ -1,7 +1,8 @@
 //! The relay from `::1` to a container's published ports: the kernel cannot send packets to `::1` anywhere else.
 //!
 //! It works within the shim's one thread, has two sets of descriptors of its own that the shim's loop waits for (those
-//! that clients arrive at, and those of the clients that are there), and holds no memory for clients that are not there.
+//! that clients arrive at, and those of the clients that are there), and holds no memory for clients that are not
+//! there.
 
 mod tcp;
 mod udp;
@@ -19,8 +20,8 @@ use zdocker_net::publish::Relay;
 use self::tcp::Pair;
 use self::udp::Datagrams;
 
-/// How many ports one container's relay listens at, at most: the shim stays small, and a program of this host that wants
-/// one of thousands of ports does not look for it at `::1` only.
+/// How many ports one container's relay listens at, at most: the shim stays small, and a program of this host that
+/// wants one of thousands of ports does not look for it at `::1` only.
 pub const MAX_PORTS: usize = 256;
 
 /// How many clients there are at once, at most.

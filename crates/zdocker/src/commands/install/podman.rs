@@ -21,7 +21,8 @@ const MARK: &str = "# Written by zdocker podman install; zdocker podman remove t
 /// The configuration that comes with Podman; all others change what it says.
 const VENDOR_CONF: &str = "/usr/share/containers/containers.conf";
 
-/// The name of the directories whose files change what the file of the same name without `.d` says (containers.conf(5)).
+/// The name of the directories whose files change what the file of the same name without `.d` says
+/// (containers.conf(5)).
 const DROP_INS: &str = "containers.conf.d";
 
 /// Where Podman looks for other programs when no configuration says where (containers.conf(5)).
@@ -146,7 +147,8 @@ fn drop_in(directory: &Path, helpers: Vec<String>) -> Result<String> {
     ))
 }
 
-/// Where Podman looks for other programs but for what `ours` says: a later file's list takes the place of an earlier one's.
+/// Where Podman looks for other programs but for what `ours` says: a later file's list takes the place of an earlier
+/// one's.
 ///
 /// # Errors
 /// When a file that Podman reads after `ours` takes back what it says.

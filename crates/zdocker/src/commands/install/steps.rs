@@ -65,8 +65,8 @@ impl Step {
     }
 }
 
-/// Makes something under another name and gives it the name `path` then: who looks meanwhile finds what was there, or all of
-/// what is new.
+/// Makes something under another name and gives it the name `path` then: who looks meanwhile finds what was there, or
+/// all of what is new.
 fn in_place_of(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     // Nobody takes a file with this ending for a configuration.

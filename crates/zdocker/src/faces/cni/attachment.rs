@@ -404,8 +404,8 @@ fn gc(request: &Request, design: Result<Design, CniError>) -> Result<(), CniErro
     collected.and(told)
 }
 
-/// Takes away what is on `networks` and not among the attachments that the request lists; and those of the networks that
-/// nobody is on then.
+/// Takes away what is on `networks` and not among the attachments that the request lists; and those of the networks
+/// that nobody is on then.
 ///
 /// # Errors
 /// [`CniError`] when a part could not be removed.

@@ -1,5 +1,5 @@
-//! `firewall`: says who is kept from what the plug-in before it made. Nothing needs to be opened: our own tables let pass
-//! what our networks let pass.
+//! `firewall`: says who is kept from what the plug-in before it made. Nothing needs to be opened: our own tables let
+//! pass what our networks let pass.
 
 use zdocker_net::model::Ingress;
 

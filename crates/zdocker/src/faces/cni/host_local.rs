@@ -1,5 +1,5 @@
-//! `host-local`: addresses for the interfaces of other plug-ins. A lease is an endpoint without an interface, on a network
-//! that consists of its subnets.
+//! `host-local`: addresses for the interfaces of other plug-ins. A lease is an endpoint without an interface, on a
+//! network that consists of its subnets.
 
 use zdocker_engine::plug::{PlugRequest, UnplugRequest};
 use zdocker_net::attach::foreign::{self, Addresses, ForeignRequest};

@@ -1,4 +1,5 @@
-//! What a plug-in is asked: its environment and its standard input (CNI specification, "Section 2: Execution Protocol").
+//! What a plug-in is asked: its environment and its standard input (CNI specification, "Section 2: Execution
+//! Protocol").
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -199,8 +200,8 @@ impl Request {
         self.netns.clone().map(NamespacePath).ok_or_else(missing)
     }
 
-    /// The attachments that `GC` leaves, by container and interface. `null` is none; but who does not list them at all does not
-    /// want every container's network taken away.
+    /// The attachments that `GC` leaves, by container and interface. `null` is none; but who does not list them at all
+    /// does not want every container's network taken away.
     ///
     /// # Errors
     /// When they are not listed as they must be.
@@ -219,8 +220,8 @@ impl Request {
     }
 }
 
-/// Where `GC` has the attachments that stay: the specification's key, and the one of its first print, which some runtimes
-/// write.
+/// Where `GC` has the attachments that stay: the specification's key, and the one of its first print, which some
+/// runtimes write.
 const ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// How the records call a container.

@@ -14,8 +14,8 @@ const DIRECTORY: &str = "/var/lib/cni/zdocker";
 /// The environment variable that says another.
 const VARIABLE: &str = "ZDOCKER_CNI_DIR";
 
-/// The directory of the records: the configuration's `stateDir`, or that of the environment. All plug-ins of a list must
-/// be told the same.
+/// The directory of the records: the configuration's `stateDir`, or that of the environment. All plug-ins of a list
+/// must be told the same.
 fn directory(request: &Request) -> Result<PathBuf, CniError> {
     let given = request.fields().text("stateDir")?.map(PathBuf::from);
     let given = given.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));

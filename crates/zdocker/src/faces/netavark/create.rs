@@ -1,5 +1,5 @@
-//! `create`: completes and checks the configuration of a new network. Nothing is made: Podman keeps the answer, and hands it to
-//! `setup` later.
+//! `create`: completes and checks the configuration of a new network. Nothing is made: Podman keeps the answer, and
+//! hands it to `setup` later.
 
 mod driver;
 mod fields;

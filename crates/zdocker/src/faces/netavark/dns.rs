@@ -1,9 +1,10 @@
 //! Podman's name server, aardvark-dns: its configuration, and starting and telling it.
 //!
-//! One server serves all networks of a configuration directory. In `aardvark-dns` there, each network that has containers has a
-//! file: a line `GATEWAYS[ SERVERS]`, where it listens and whom it asks, and a line `ID IPV4S IPV6S NAMES[ SERVERS]` for each
-//! container, with commas within a field. The file of an internal network is called `NAME%int`. The server writes its process
-//! identifier to `aardvark.pid`, reads everything again at SIGHUP, and ends when it then finds no network.
+//! One server serves all networks of a configuration directory. In `aardvark-dns` there, each network that has
+//! containers has a file: a line `GATEWAYS[ SERVERS]`, where it listens and whom it asks, and a line `ID IPV4S IPV6S
+//! NAMES[ SERVERS]` for each container, with commas within a field. The file of an internal network is called
+//! `NAME%int`. The server writes its process identifier to `aardvark.pid`, reads everything again at SIGHUP, and ends
+//! when it then finds no network.
 
 mod file;
 mod server;
@@ -75,8 +76,8 @@ impl Dns {
         self.program.exists()
     }
 
-    /// Makes the entries of one container known, and starts the server if it does not run. All or nothing. The addresses that
-    /// it listens at must be there.
+    /// Makes the entries of one container known, and starts the server if it does not run. All or nothing. The
+    /// addresses that it listens at must be there.
     ///
     /// # Errors
     /// When an entry is not valid, a file cannot be written, or the server does not start.

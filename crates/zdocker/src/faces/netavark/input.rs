@@ -1,4 +1,5 @@
-//! What Podman writes to standard input: JSON, in the forms that netavark reads. Fields that it does not know it ignores.
+//! What Podman writes to standard input: JSON, in the forms that netavark reads. Fields that it does not know it
+//! ignores.
 
 use std::fs;
 use std::io::Read;

@@ -251,7 +251,8 @@ fn variables(network: &Network, interface: &InterfaceName, addresses: &[Interfac
         |family: &str, name: &str, value: &str| (format!("net/{family}/conf/{interface}/{name}"), value.to_owned());
     let mut variables = Vec::new();
     if managed == Some(true) {
-        // Neighbours learn at once who has an address now, and packets may come by another interface than they would leave by.
+        // Neighbours learn at once who has an address now, and packets may come by another interface than they would
+        // leave by.
         variables.push(variable("ipv4", "arp_notify", "1"));
         variables.push(variable("ipv4", "rp_filter", "2"));
     }

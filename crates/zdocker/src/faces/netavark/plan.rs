@@ -97,7 +97,8 @@ impl Plan {
         self.wanted.iter().map(pair).collect()
     }
 
-    /// Has the plug-ins plug the container in, and gives each network's status. If one fails, those before it take it back.
+    /// Has the plug-ins plug the container in, and gives each network's status. If one fails, those before it take it
+    /// back.
     ///
     /// # Errors
     /// The plug-in's.

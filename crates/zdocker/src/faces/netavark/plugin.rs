@@ -1,5 +1,5 @@
-//! Drivers that are programs of their own, in plugin directories (netavark's plugin-API.md, version 1.0.0): they read JSON from
-//! standard input and answer with JSON.
+//! Drivers that are programs of their own, in plugin directories (netavark's plugin-API.md, version 1.0.0): they read
+//! JSON from standard input and answer with JSON.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use super::dns::Dns;
 
-/// Makes the name server of `network` ask `servers`; an empty text stands for none. Each text may hold several, separated by
-/// commas. No error if no container is on the network: its next one brings what Podman has recorded.
+/// Makes the name server of `network` ask `servers`; an empty text stands for none. Each text may hold several,
+/// separated by commas. No error if no container is on the network: its next one brings what Podman has recorded.
 ///
 /// # Errors
 /// When one is no address, or the name server's configuration cannot be changed.

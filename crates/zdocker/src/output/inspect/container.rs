@@ -153,7 +153,8 @@ fn mount(mount: &Mount) -> Value {
     })
 }
 
-/// The published ports by the container's port (`80/tcp`): as they were asked for, or with the host's addresses `resolved`.
+/// The published ports by the container's port (`80/tcp`): as they were asked for, or with the host's addresses
+/// `resolved`.
 fn bindings(view: &ContainerView, resolved: bool) -> BTreeMap<String, Vec<Value>> {
     let mut bindings: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for endpoint in &view.endpoints {

@@ -63,8 +63,8 @@ impl InspectFormat {
         })
     }
 
-    /// The text of all `values`, which need not be there all at once, without the end of its last line; `None` if a template
-    /// has nothing to say of nothing.
+    /// The text of all `values`, which need not be there all at once, without the end of its last line; `None` if a
+    /// template has nothing to say of nothing.
     ///
     /// # Errors
     /// [`TemplateError`] when a template asks of a value what it has not.

@@ -89,8 +89,8 @@ struct Verb {
     precision: Option<usize>,
 }
 
-/// As `printf` with the verbs `%s %q %v %d %x %X %t %f %%`, flags, width and precision. What does not fit is written as Go
-/// does it: `%!d(string=x)`, `%!s(MISSING)`, `%!(EXTRA string=x)`.
+/// As `printf` with the verbs `%s %q %v %d %x %X %t %f %%`, flags, width and precision. What does not fit is written as
+/// Go does it: `%!d(string=x)`, `%!s(MISSING)`, `%!(EXTRA string=x)`.
 pub(super) fn printf(pattern: &str, values: &[Data], shape: &Shape) -> String {
     let mut text = String::new();
     let mut values = values.iter();

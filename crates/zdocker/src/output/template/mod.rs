@@ -1,11 +1,12 @@
 //! The useful part of Go's templates (text/template), with Docker's functions, over JSON values.
 //!
-//! Fields, variables, pipelines, brackets, `if`, `with`, `range`, `break`, `continue`, comments and trim markers are as in
-//! Go; `define`, `template`, `block`, `call`, `html`, `js` and `urlquery` are left out. What Go knows of a value by its type,
-//! a [`Shape`] says of JSON: which objects are maps (a missing key prints `<no value>`, and is the element's zero value to
-//! `index`) and which are structures (a missing field is an error). A field of a structure is also found when the case of
-//! its letters differs: Go calls `Id` by the name `ID`. Beyond Go, a map may be given a key (`.Label "x"`), and `index` and
-//! `range` take structures, as they do in Docker, which tries again with maps when a template does not fit its types.
+//! Fields, variables, pipelines, brackets, `if`, `with`, `range`, `break`, `continue`, comments and trim markers are as
+//! in Go; `define`, `template`, `block`, `call`, `html`, `js` and `urlquery` are left out. What Go knows of a value by
+//! its type, a [`Shape`] says of JSON: which objects are maps (a missing key prints `<no value>`, and is the element's
+//! zero value to `index`) and which are structures (a missing field is an error). A field of a structure is also found
+//! when the case of its letters differs: Go calls `Id` by the name `ID`. Beyond Go, a map may be given a key (`.Label
+//! "x"`), and `index` and `range` take structures, as they do in Docker, which tries again with maps when a template
+//! does not fit its types.
 
 mod data;
 mod eval;

@@ -1,4 +1,5 @@
-//! What Go 1.22's text/template prints for the same template and data, with Docker's functions, unless it says otherwise.
+//! What Go 1.22's text/template prints for the same template and data, with Docker's functions, unless it says
+//! otherwise.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -64,8 +64,8 @@ impl Dns {
         Ok(is_server.then(|| Pid::from_raw(pid)))
     }
 
-    /// Ends a server in another network namespace. A user's Podman has one at a time, which goes with its last container
-    /// and comes anew with the next: a server in an earlier one serves nobody any more.
+    /// Ends a server in another network namespace. A user's Podman has one at a time, which goes with its last
+    /// container and comes anew with the next: a server in an earlier one serves nobody any more.
     fn end_stray(&self) -> Result<()> {
         let Some(pid) = self.running()?.filter(|pid| is_elsewhere(*pid)) else {
             return Ok(());

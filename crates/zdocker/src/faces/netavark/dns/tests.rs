@@ -245,8 +245,8 @@ fn in_namespace(work: impl FnOnce() + Send) {
     });
 }
 
-/// The answer of the server at 10.89.0.1 for the IPv4 address of `name`; it is asked until it knows, as it says of no signal
-/// that it has heeded it.
+/// The answer of the server at 10.89.0.1 for the IPv4 address of `name`; it is asked until it knows, as it says of no
+/// signal that it has heeded it.
 fn ask(name: &str, expected: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
