@@ -1,7 +1,7 @@
 //! zdocker as CNI plug-ins, seen from a container runtime.
 //!
-//! What the reference plug-ins can do as well, each test does with them too: in the module `reference` beside `ours`. So a
-//! test that asks for something that CNI does not promise fails there.
+//! What the reference plug-ins can do as well, each test does with them too: in the module `reference` beside `ours`.
+//! So a test that asks for something that CNI does not promise fails there.
 
 mod bandwidth;
 mod bridge;
