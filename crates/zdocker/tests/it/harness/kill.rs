@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,8 +19,8 @@ pub(crate) const KERNEL: &str =
 /// System calls by which a command changes its records.
 pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
-/// The words of `strace OPTIONS` that send the command after them a signal at its `number`th system call of those in `calls`,
-/// and write what they see to `log`.
+/// The words of `strace OPTIONS` that send the command after them a signal at its `number`th system call of those in
+/// `calls`, and write what they see to `log`.
 fn injecting(options: &[&str], (calls, number): (&str, usize), signal: &str, log: &Path) -> Vec<String> {
     let inject = format!("inject={calls}:signal={signal}:when={number}");
     let trace = format!("trace={calls}");
@@ -27,8 +28,8 @@ fn injecting(options: &[&str], (calls, number): (&str, usize), signal: &str, log
     options.iter().copied().chain(words).map(str::to_owned).collect()
 }
 
-/// The words of `strace OPTIONS` that kill each process of the command after them before its `number`th system call of those
-/// in `calls`.
+/// The words of `strace OPTIONS` that kill each process of the command after them before its `number`th system call of
+/// those in `calls`.
 pub(crate) fn killing((calls, number): (&str, usize)) -> Vec<String> {
     injecting(&["-f"], (calls, number), "KILL", Path::new("/dev/null"))
 }
@@ -67,10 +68,11 @@ impl Stopped {
 
     /// The same with `strace OPTIONS COMMAND` as `spawn` starts it.
     pub(crate) fn of(host: &Host, at: (&str, usize), spawn: impl FnOnce(&[String]) -> Child) -> Option<Self> {
-        let log = host.scratch().join("stopped");
+        static STOPS: AtomicU32 = AtomicU32::new(0);
+        let number = STOPS.fetch_add(1, Ordering::Relaxed);
+        let log = host.scratch().join(format!("stopped-{number}"));
         // Between two system calls it is seen stopped for a moment, too; the tracer knows which stop is the one.
         let is_stopped = || fs::read_to_string(&log).is_ok_and(|seen| seen.contains("--- stopped by SIGSTOP ---"));
-        let _ = fs::remove_file(&log);
         let mut tracer = spawn(&injecting(&[], at, "STOP", &log));
         let mut ended = None;
         until("the command ends or is stopped", || {
@@ -81,8 +83,12 @@ impl Stopped {
             return None;
         }
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
-        let command = Pid::from_raw(children.split_whitespace().next()?.parse().unwrap());
-        Some(Self { tracer, command })
+        let command = children.split_whitespace().next();
+        let command = command.expect("what is stopped is its tracer's child").parse().unwrap();
+        Some(Self {
+            tracer,
+            command: Pid::from_raw(command),
+        })
     }
 
     /// Kills the command where it stands.
@@ -106,8 +112,8 @@ pub(crate) fn has_strace(host: &Host) -> bool {
     there
 }
 
-/// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command came to
-/// its end instead. After each the host must be as it was. How many were killed.
+/// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command
+/// came to its end instead. After each the host must be as it was. How many were killed.
 #[track_caller]
 pub(crate) fn at_each_call(
     host: &Host,
@@ -129,14 +135,20 @@ pub(crate) fn at_each_call(
     kills
 }
 
-/// Kills `command` at each call. Before each, `prepare` brings about what it works on; after each, `tidy` must bring the host
-/// back to what it was.
+/// Kills `command` at each call. Before each, `prepare` brings about what it works on; after each, `tidy` must bring
+/// the host back to what it was. How many were killed.
 #[track_caller]
-pub(crate) fn killed_at_each(host: &Host, calls: (&str, usize), prepare: impl Fn(), command: &str, tidy: impl Fn()) {
+pub(crate) fn killed_at_each(
+    host: &Host,
+    calls: (&str, usize),
+    prepare: impl Fn(),
+    command: &str,
+    tidy: impl Fn(),
+) -> usize {
     at_each_call(host, calls, |at| {
         prepare();
         let output = killed_at(host, at, command);
         tidy();
         output.status != 0
-    });
+    })
 }
