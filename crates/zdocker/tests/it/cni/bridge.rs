@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime};
 use super::shapes::addresses;
-use super::{addresses_of, both, both_ours, bridge, default_gateway, dual_bridge, interfaces, list, with_version};
+use super::{
+    addresses_of, both, both_ours, bridge, default_gateway, dual_bridge, interfaces, list, port_of, with_version,
+};
 use crate::harness::{HOST_V4, HOST_V6, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, Snapshot, ip, reaches, until};
 
 both!(
@@ -354,6 +356,31 @@ fn a_network_gets_another_bridge_when_nobody_is_on_it() {
     );
     runtime.check(&two, &Call::new(&b)).unwrap();
     runtime.del(&two, &Call::new(&b));
+}
+
+/// A container's port is as its network is, whoever came with the configuration that changed it.
+#[test]
+fn ports_follow_what_changes_while_containers_are_on_a_network() {
+    for (key, said) in [("hairpinMode", "hairpin"), ("portIsolation", "isolated")] {
+        let runtime = Runtime::ours();
+        let with = |value: bool| {
+            let mut plugin = bridge();
+            plugin[key] = json!(value);
+            list("1.0.0", "net", json!([plugin]))
+        };
+        let [a, b] = ["a", "b"].map(|name| runtime.sandbox(name));
+        runtime.add(&with(false), &Call::new(&a));
+        assert_eq!(port_of(&runtime, &a)[said], false, "{key}");
+        for value in [true, false] {
+            let list = with(value);
+            runtime.add(&list, &Call::new(&b));
+            for sandbox in [&a, &b] {
+                assert_eq!(port_of(&runtime, sandbox)[said], value, "{key}");
+            }
+            runtime.check(&list, &Call::new(&a)).unwrap();
+            runtime.del(&list, &Call::new(&b));
+        }
+    }
 }
 
 /// What makes a network may change while nobody is on it.

@@ -9,9 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::command::Output;
+use super::feature::has_program;
 use super::host::Host;
 use super::snapshot::Snapshot;
-use super::wait::{skipped, until};
+use super::wait::until;
 
 /// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
 pub(crate) const KERNEL: &str =
@@ -105,11 +106,7 @@ impl Stopped {
 
 /// Whether commands can be killed at all; if not, the test says so.
 pub(crate) fn has_strace(host: &Host) -> bool {
-    let there = host.program("sh", &["-c", "command -v strace"]).status == 0;
-    if !there {
-        skipped("strace is not installed");
-    }
-    there
+    has_program(host, "strace")
 }
 
 /// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command
