@@ -10,8 +10,8 @@ pub(super) const HOME: &str = "/media";
 /// The user's directory until the next boot.
 pub(super) const RUN: &str = "/run/user/47111";
 
-/// Makes the user, whose number is nobody's on the machine itself, known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices,
-/// as udev does.
+/// Makes the user, whose number is nobody's on the machine itself, known on the host, with identifiers to give away
+/// (subuid(5)), and lets everybody make tun devices, as udev does.
 const MAKE_KNOWN: &str = "set -e
     chown 47111:47111 \"$0\"
     mount --bind \"$0\" /media
