@@ -24,6 +24,7 @@ both!(
     a_gateway_that_was_replaced_is_taken_away,
     macvlan_is_on_the_wire_of_its_master,
     addresses_come_from_another_plug_in,
+    an_interface_that_is_in_the_way_stays,
 );
 
 fn containers_reach_each_other_and_the_outside_by_both_families(runtime: &Runtime) {
@@ -307,6 +308,36 @@ fn macvlan_is_on_the_wire_of_its_master(runtime: &Runtime) {
     runtime.del(&list, &call);
     until("the interface is gone", || interfaces(&sandbox.net).is_empty());
     runtime.del(&list, &call);
+}
+
+/// Who is refused takes nothing back that another made, be it called the same and have the same Ethernet address.
+fn an_interface_that_is_in_the_way_stays(runtime: &Runtime) {
+    let with_mac = |name: &str, mut plugin: Value| {
+        plugin["capabilities"] = json!({ "mac": true });
+        list("1.0.0", name, json!([plugin]))
+    };
+    let own = with_mac("net", bridge());
+    let mut bridged = bridge();
+    bridged["bridge"] = json!("cni1");
+    bridged["ipam"]["ranges"] = json!([[{ "subnet": "10.89.0.0/24" }]]);
+    let sandbox = runtime.sandbox("a");
+    let mac = json!({ "mac": "02:11:22:33:44:77" });
+    let call = Call::new(&sandbox).capabilities(mac.clone());
+    runtime.add(&own, &call);
+    let link = || sandbox.net.ip_json(&["link", "show", "dev", "eth0"]);
+    let before = link();
+    let _server = Server::start(&runtime.host.net, "host", 80);
+    for other in [with_mac("bridged", bridged), with_mac("wire", on_the_wire())] {
+        let others = Call::without_namespace("container-b", Some(&sandbox.path)).capabilities(mac.clone());
+        runtime.try_add(&other, &others).unwrap_err();
+        if runtime.is_ours() {
+            // The reference plug-ins take away whatever has the name.
+            runtime.del(&other, &others);
+        }
+        assert_eq!(link(), before);
+        assert_eq!(reaches(&sandbox.net, Proto::Tcp, (ip("10.88.0.1"), 80)).server, "host");
+        runtime.check(&own, &call).unwrap();
+    }
 }
 
 /// As with `/proc/PID/ns/net` of a process that has ended, and the runtime knows the namespace by another path.

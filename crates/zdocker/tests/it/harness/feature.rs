@@ -43,8 +43,8 @@ pub(crate) fn has_program(host: &Host, name: &str) -> bool {
     is_there
 }
 
-/// Whether the kernel has all that a test needs; if not, the test says so. `cargo xtask test` runs such tests in a virtual
-/// machine as well.
+/// Whether the kernel has all that a test needs; if not, the test says so. `cargo xtask test` runs such tests in a
+/// virtual machine as well.
 pub(crate) fn needs(features: &[Feature]) -> bool {
     match features.iter().find(|feature| !feature.is_there()) {
         Some(feature) => {
