@@ -132,22 +132,42 @@ impl Engine {
         let mut plan = removal(leaving);
         plan.retain(is_slow);
         self.take_away(&what(leaving), &plan)?;
-        let strays: Vec<Op> = leaving.iter().filter_map(|plugged| self.stray_end(plugged)).collect();
-        self.take_away(&what(leaving), &strays)?;
         self.forget_plugs(leaving)
     }
 
-    /// The step that deletes the container's end of a pair whose other end is not here: a user's Podman was given a new
-    /// namespace while somebody still held the old one.
-    fn stray_end(&mut self, (network, endpoint): &Plugged) -> Option<Op> {
-        let namespace = NamespacePath(endpoint.sandbox.clone().filter(|_| network.has_pairs())?);
+    /// Deletes the containers' ends of pairs whose other ends are not here: a user's Podman was given a new namespace while
+    /// somebody still held the old one. To be called before the pairs that are here are deleted.
+    pub(super) fn delete_stray_ends(&mut self, leaving: &[Plugged]) -> Result<(), EngineError> {
+        let mut strays = Vec::new();
+        for plugged in leaving {
+            strays.extend(self.stray_end(plugged)?);
+        }
+        self.take_away(&what(leaving), &strays)
+    }
+
+    fn stray_end(&mut self, (network, endpoint): &Plugged) -> Result<Option<Op>, EngineError> {
+        let sandbox = endpoint.sandbox.clone().filter(|_| network.has_pairs());
+        let Some(namespace) = sandbox.map(NamespacePath) else {
+            return Ok(None);
+        };
+        if self.kernel().observe_link(&endpoint.host_interface)?.is_some() {
+            return Ok(None);
+        }
         // A path at which no namespace is pinned any more cannot be looked into.
         let seen = self.kernel().observe_tuning(&namespace, &endpoint.interface, &[]);
-        let is_ours = matches!(seen, Ok(Some(link)) if link.mac == Some(endpoint.mac));
-        is_ours.then(|| Op::DeleteInside {
+        if !matches!(seen, Ok(Some(link)) if link.mac == Some(endpoint.mac)) {
+            return Ok(None);
+        }
+        // Whoever has made it since is recorded by now.
+        let boot = self.boot.clone();
+        let records = self.store.read(|records| records.endpoints_of_boot(&boot))?;
+        let is_anothers = records.iter().map(|record| &record.endpoint).any(|other| {
+            other.id != endpoint.id && other.interface == endpoint.interface && other.sandbox == endpoint.sandbox
+        });
+        Ok((!is_anothers).then(|| Op::DeleteInside {
             namespace,
             link: endpoint.interface.clone(),
-        })
+        }))
     }
 
     /// Deletes the records of endpoints, with what they hold.
@@ -171,6 +191,7 @@ impl Engine {
     pub fn finish(&mut self) -> Result<(), EngineError> {
         for Unfinished { leaving, networks } in std::mem::take(&mut self.unfinished) {
             let leaving = self.claim_plugs(leaving)?;
+            self.delete_stray_ends(&leaving)?;
             self.delete_interfaces(&leaving)?;
             self.remove_networks_if_unused(&networks)?;
             // Others may have died before they came to this.

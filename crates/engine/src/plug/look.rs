@@ -1,7 +1,7 @@
 //! Looking at what is plugged in, and changing what is published of it.
 
 use zdocker_host::store::{EndpointRecord, Records, State};
-use zdocker_net::model::{Bandwidth, Endpoint, Network};
+use zdocker_net::model::{Bandwidth, Endpoint, HostInVlan, Network};
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::ports::PublishedPort;
 use zdocker_net::{publish, shaping};
@@ -66,6 +66,15 @@ impl Engine {
     /// [`EngineError`] when the host cannot be read.
     pub fn address_of_link(&mut self, name: &InterfaceName) -> Result<Option<MacAddress>, EngineError> {
         Ok(self.kernel().observe_link(name)?.and_then(|link| link.mac))
+    }
+
+    /// Whether the host is the gateway of another VLAN of a network's bridge, and not of the network's own.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the records cannot be read.
+    pub fn is_host_in_other_vlan(&mut self, network: &Id) -> Result<bool, EngineError> {
+        let record = self.store.read(|records| records.network(network))?;
+        Ok(record.is_some_and(|record| record.network.settings.host_in_vlan == HostInVlan::Elsewhere))
     }
 
     /// The Ethernet address of the parent interface of an endpoint, where its network has one.

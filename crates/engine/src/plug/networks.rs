@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use zdocker_host::store::{NetworkRecord, State};
 use zdocker_net::firewall::network_elements;
-use zdocker_net::model::{Endpoint, HostInVlan, Ingress, Network, Ownership};
+use zdocker_net::model::{BridgeDevice, Endpoint, HostInVlan, Ingress, Network, Ownership};
 use zdocker_net::names::Id;
 use zdocker_net::op::Op;
 use zdocker_net::plan::{self, without};
@@ -48,7 +48,12 @@ fn made_otherwise(recorded: &Network, wanted: &Network) -> Option<String> {
         return Some(format!("driver {}", recorded.driver));
     }
     let (has, wanted) = (recorded.bridge.as_ref()?, wanted.bridge.as_ref()?);
-    (has.name != wanted.name).then(|| format!("bridge {}", has.name))
+    if has.name != wanted.name {
+        return Some(format!("bridge {}", has.name));
+    }
+    // Its containers' ports are in these, and guarded accordingly.
+    let vlans = |bridge: &BridgeDevice| (bridge.vlan, bridge.trunk.clone());
+    (vlans(has) != vlans(wanted)).then(|| "other VLANs".to_owned())
 }
 
 impl Engine {
@@ -144,19 +149,20 @@ impl Engine {
 
     fn reform(&mut self, record: &mut NetworkRecord, after: Network) -> Result<(), EngineError> {
         let (old, new) = (network_elements(&record.network), network_elements(&after));
-        self.store
-            .write(|records| Ok::<_, EngineError>(records.set_network(&after)?))?;
-        let before = std::mem::replace(&mut record.network, after);
-        let lost = self.unshared(&record.network, without(&old, &new))?;
+        // Before it is recorded what goes is taken away: who finds the old record does it again.
+        let lost = self.unshared(&after, without(&old, &new))?;
         self.take_away(
             "what the network had before it was changed",
             &[Op::DeleteElements(lost)],
         )?;
+        self.readdress(&record.network, &after)?;
+        self.reset_ports(&record.network, &after)?;
+        self.store
+            .write(|records| Ok::<_, EngineError>(records.set_network(&after)?))?;
+        record.network = after;
         self.apply(&[Op::AddElements(without(&new, &old))])?;
         let seen = self.kernel().observe()?;
-        self.apply(&plan::complete_bridge(&record.network, &seen))?;
-        self.readdress(&before, &record.network)?;
-        self.reset_ports(&before, &record.network)
+        self.apply(&plan::complete_bridge(&record.network, &seen))
     }
 
     /// Takes the gateways from a network's bridge that it has no more.
@@ -188,6 +194,9 @@ impl Engine {
         let is_other =
             |endpoint: &&Endpoint| plan::port_settings(before, endpoint) != plan::port_settings(after, endpoint);
         let changed: Vec<&Endpoint> = endpoints.filter(is_other).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
         let seen = self
             .kernel()
             .observe_links(changed.iter().map(|endpoint| &endpoint.host_interface))?;

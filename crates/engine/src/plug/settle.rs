@@ -43,6 +43,7 @@ impl Engine {
             .partition(|record| record.boot.as_deref() == Some(&boot));
         let mut taken = self.claim_records(here)?;
         if !taken.is_empty() {
+            self.delete_stray_ends(&taken)?;
             self.take_plugs_away(&taken)?;
         }
         // The kernel has nothing of another boot; what is called the same there now, and where it was, is somebody else's.

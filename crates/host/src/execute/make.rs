@@ -14,7 +14,7 @@ use crate::netlink::link::{self, PortSettings, Veth};
 use crate::netlink::message::Requests;
 use crate::netlink::{Socket, Subsystem};
 use crate::netns::Namespace;
-use crate::sysctl::{self, OwnProc};
+use crate::sysctl::{self, OwnProc, SysctlError};
 
 impl Execution<'_> {
     pub(super) fn create_namespace(&mut self, step: usize, path: &NamespacePath) -> Result<(), StepError> {
@@ -46,14 +46,23 @@ impl Execution<'_> {
         self.flush(step)?;
         let ipv6 = self.has_ipv6(mtu);
         if ipv6 {
-            // Netlink has no way to set this. By a procfs of our own it can be set where the system's is read-only, which is to
-            // keep what others have.
-            let key = format!("net/ipv6/conf/{name}/accept_ra");
-            self.kernel.variables().write(&key, "0").at(step)?;
+            // Netlink has no way to set this.
+            self.set_new(&format!("net/ipv6/conf/{name}/accept_ra"), "0").at(step)?;
         }
         self.request_on(step, &Place::Host, name, |r, index| {
             link::configure_bridge(r, index, ipv6)
         })
+    }
+
+    /// Sets a variable of what was made here. Where the system's procfs is read-only, so that others keep what they have, one
+    /// of our own takes it.
+    fn set_new(&mut self, key: &str, value: &str) -> Result<(), SysctlError> {
+        match sysctl::write(key, value) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                self.kernel.variables().write(key, value)
+            }
+            written => written,
+        }
     }
 
     pub(super) fn create_ifb(&mut self, step: usize, name: &InterfaceName, mtu: u32) -> Result<(), Failure> {

@@ -35,6 +35,8 @@ pub(super) struct Design {
     pub(super) is_default_gateway: bool,
     /// Whether the network goes with its last container.
     pub(super) remove_unused: bool,
+    /// Whether interfaces to which nobody gives addresses heed the router advertisements of their neighbours.
+    pub(super) hears_routers: bool,
     /// How names are resolved, if the configuration says so, be it that nobody resolves them.
     pub(super) dns: Option<Dns>,
 }
@@ -59,6 +61,7 @@ impl Design {
             is_gateway: true,
             is_default_gateway: false,
             remove_unused: false,
+            hears_routers: true,
             dns: dns.is_given().then(|| Dns::read(&dns)).transpose()?,
         })
     }
@@ -144,7 +147,7 @@ fn plug(
     // Addresses that nobody told us are not to be guarded against.
     network.settings.unguarded |= network.pools.is_empty();
     wish.addresses = assigned.addresses;
-    wish.settings.sysctls = variables(&network, &wish.interface);
+    wish.settings.sysctls = variables(&network, &wish.interface, design.hears_routers);
     let mut routes = assigned.routes;
     let mut added = match design.is_default_gateway {
         true => ipam::default_routes(&network.pools),

@@ -86,7 +86,21 @@ fn trunk(fields: &Fields) -> Result<Option<Trunk>, CniError> {
         vlans.extend(number("id")?.map(|vlan| (vlan, vlan)));
     }
     let native = fields.maybe_flag("preserveDefaultVlan")?.unwrap_or(true);
+    let vlans = merged(vlans);
     Ok((!vlans.is_empty()).then_some(Trunk { vlans, native }))
+}
+
+/// The same numbers in the fewest ranges.
+fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, last| {
+        let is_joined = next.0 <= last.1.saturating_add(1);
+        if is_joined {
+            last.1 = last.1.max(next.1);
+        }
+        is_joined
+    });
+    ranges
 }
 
 /// The largest packet in bytes, if it is said.
@@ -179,6 +193,9 @@ mod tests {
         let alone = json!({"vlanTrunk": entries, "preserveDefaultVlan": false});
         assert_eq!(trunk(alone), Some(Trunk { native: false, ..all }));
         assert_eq!(trunk(json!({"vlanTrunk": []})), None);
+        let overlapping = json!([{"id": 6}, {"minID": 2, "maxID": 5}, {"id": 3}, {"id": 4094}, {"id": 8}]);
+        let merged = trunk(json!({"vlanTrunk": overlapping})).unwrap().vlans;
+        assert_eq!(merged, [(2, 6), (8, 8), (4094, 4094)]);
     }
 
     #[test]

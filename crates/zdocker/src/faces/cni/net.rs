@@ -71,6 +71,7 @@ pub(super) fn design(request: &Request) -> Result<Design, CniError> {
     network.internal = fields.flag("internal")?;
     design.is_default_gateway = fields.maybe_flag("defaultRoute")?.unwrap_or(!network.internal);
     design.remove_unused = fields.flag("removeUnused")?;
+    design.hears_routers = false;
     let runtime = request.runtime()?.object("dns")?;
     if design.dns.is_some() || runtime.is_given() {
         read_dns(design.dns.get_or_insert_default(), &runtime)?;

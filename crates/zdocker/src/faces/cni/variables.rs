@@ -8,7 +8,7 @@ use zdocker_net::subnet::Family;
 const IPV6_MIN_MTU: u32 = 1280;
 
 /// Those of `interface` on a network, whose subnets say which addresses it gets.
-pub(super) fn variables(network: &Network, interface: &InterfaceName) -> Vec<(String, String)> {
+pub(super) fn variables(network: &Network, interface: &InterfaceName, hears_routers: bool) -> Vec<(String, String)> {
     let has = |family| network.pools.iter().any(|pool| pool.subnet.family() == family);
     let on_wire = matches!(network.driver, Driver::Macvlan | Driver::Ipvlan);
     let (interface, lo) = (interface.as_str(), "lo");
@@ -16,7 +16,7 @@ pub(super) fn variables(network: &Network, interface: &InterfaceName) -> Vec<(St
         // Who gives it addresses does so from within, or by its neighbours: it is as the kernel makes one.
         let listens = has_ipv6(network);
         vec![
-            (listens, "ipv6", interface, "accept_ra", "1"),
+            (listens && hears_routers, "ipv6", interface, "accept_ra", "1"),
             (listens, "ipv6", interface, "addr_gen_mode", "0"),
         ]
     } else {
@@ -47,4 +47,20 @@ fn has_ipv6(network: &Network) -> bool {
     let bridge = network.bridge.as_ref().map(|bridge| bridge.mtu).filter(|mtu| *mtu != 0);
     let is_small = parent.or(bridge).is_some_and(|mtu| mtu < IPV6_MIN_MTU);
     !is_small && crate::faces::has_ipv6()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zdocker_net::names::Id;
+
+    #[test]
+    fn routers_are_heard_by_who_is_given_no_addresses_and_may() {
+        let network = Network::foreign(Id::named(&["n"]), "n".parse().unwrap(), Driver::Bridge, 0);
+        let heard = |may| {
+            let variables = variables(&network, &"eth0".parse().unwrap(), may);
+            variables.iter().any(|(key, _)| key.ends_with("/eth0/accept_ra"))
+        };
+        assert_eq!((heard(true), heard(false)), (crate::faces::has_ipv6(), false));
+    }
 }

@@ -120,7 +120,8 @@ fn setup(namespace: &OsStr, options: &Options) -> anyhow::Result<()> {
     } else {
         engine.plug(&request)?
     };
-    let joined = join_others(&plan, &input, &dns, &namespace.0);
+    let reachable = plan::drop_unreachable_servers(&mut engine, &mut plan.wanted);
+    let joined = reachable.and_then(|()| join_others(&plan, &input, &dns, &namespace.0));
     let answer = joined.and_then(|foreign| answer::answer(&mut engine, &input, &plan.wanted, &endpoints, foreign));
     let told = answer.and_then(|answer| Ok(say(&answer.to_string())?));
     told.inspect_err(|_| {

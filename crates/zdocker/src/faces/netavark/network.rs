@@ -154,7 +154,7 @@ fn bridge(network: &mut Network, known: Object, wish: Object, defaults: Defaults
             Some(other) => bail!("invalid bridge mode \"{other}\""),
         };
         device.mtu = options.parsed("mtu")?.unwrap_or(0);
-        device.vlan = options.parsed("vlan")?;
+        device.vlan = options.parsed("vlan")?.filter(|vlan| *vlan != 0);
         if device.vlan.is_some() {
             network.settings.host_in_vlan = HostInVlan::Wished;
         }
@@ -378,7 +378,8 @@ fn static_route(route: Object, addresses: &[InterfaceAddress]) -> anyhow::Result
     let mut made = Route::new(destination, via, Some(metric));
     made.kind = kind;
     let own = |own: &InterfaceAddress| Subnet::containing(own.address, own.prefix);
-    let is_near = |via| addresses.iter().any(|address| own(address).contains(via));
+    let is_on_link = |via: IpAddr| matches!(via, IpAddr::V6(via) if via.is_unicast_link_local());
+    let is_near = |via| is_on_link(via) || addresses.iter().any(|address| own(address).contains(via));
     made.any_link = via.is_some_and(|via| !is_near(via));
     Ok(made)
 }

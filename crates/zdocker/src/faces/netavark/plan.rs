@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
+use zdocker_engine::Engine;
 use zdocker_engine::plug::{PlugRequest, UnplugRequest};
 use zdocker_host::Kernel;
-use zdocker_net::model::Ownership;
+use zdocker_net::model::{Network, Ownership};
 use zdocker_net::op::NamespacePath;
 
 use super::dns::Entry;
@@ -168,6 +169,20 @@ pub(super) fn place_name_servers(wanted: &mut [Wanted]) -> anyhow::Result<()> {
             ));
         }
         wanted.name_servers = Some(addresses);
+    }
+    Ok(())
+}
+
+/// Takes the name servers from networks that cannot reach them: those at a gateway that the host is not.
+///
+/// # Errors
+/// When the records cannot be read.
+pub(super) fn drop_unreachable_servers(engine: &mut Engine, wanted: &mut [Wanted]) -> anyhow::Result<()> {
+    let has_vlan = |network: &Network| network.bridge.as_ref().is_some_and(|bridge| bridge.vlan.is_some());
+    for wanted in wanted.iter_mut().filter(|wanted| has_vlan(&wanted.network)) {
+        if engine.is_host_in_other_vlan(&wanted.network.id)? {
+            wanted.name_servers = None;
+        }
     }
     Ok(())
 }

@@ -433,11 +433,13 @@ fn vlans_of_one_bridge_do_not_reach_each_other() {
     let before = Snapshot::take(&host);
     let seven = with(network(1), json!({"options": {"vlan": "7"}}));
     // The same addresses on the same bridge, in another VLAN.
-    let eight = with(network(1), json!({"name": "n8", "id": "8", "options": {"vlan": "8"}}));
+    let options = json!({"name": "n8", "id": "8", "dns_enabled": true, "options": {"vlan": "8"}});
+    let eight = with(network(1), options);
     let (first, second, third) = (input(2, &[&seven]), input(3, &[&seven]), input(4, &[&eight]));
     caller.setup(&a, &first);
     caller.setup(&b, &second);
-    caller.setup(&c, &third);
+    // Its gateway, where a name server would listen, is not the host.
+    assert_eq!(caller.setup(&c, &third)["n8"]["dns_server_ips"], json!([]));
     let (_a, _c) = (Server::start(&a.net, "a", 7000), Server::start(&c.net, "c", 7000));
     assert_eq!(reaches(&b.net, Proto::Tcp, (ip("10.89.1.2"), 7000)).server, "a");
     does_not_reach(&b.net, Proto::Tcp, (ip("10.89.1.4"), 7000));
