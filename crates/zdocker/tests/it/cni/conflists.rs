@@ -8,7 +8,7 @@ use super::driver::{Call, Runtime, Sandbox, version};
 use super::{addresses_of, list, port_of, portmap, ports};
 use crate::harness::{NetNs, Proto, Server, has_program, ip, reaches, skipped};
 
-/// What has to do with firewalls in the reference plug-ins, and what acts as Kubernetes here.
+/// The programs by which the reference plug-ins set up firewalls, and by which we act as Kubernetes.
 const IPTABLES: [&str; 2] = ["iptables", "ip6tables"];
 
 /// What was found, by what it was looked for.
@@ -206,7 +206,7 @@ fn act_as_kubernetes(runtime: &Runtime) {
     }
 }
 
-/// Where a container's own frames come back to it, because it was asked for.
+/// Looks at the port of a container whose own frames come back to it, where that is asked for, and at one that did.
 fn look_for_hairpin(found: &mut Findings, plugin: &Value, runtime: &Runtime, sandbox: &Sandbox) {
     if plugin["hairpinMode"] != true {
         return;

@@ -30,8 +30,8 @@ mod vlan;
 
 use serde_json::{Value, json};
 
+use self::driver::{Runtime, Sandbox};
 use crate::harness::NetNs;
-use driver::{Runtime, Sandbox};
 
 /// Makes of each function that takes a `&Runtime` two tests: one of the reference plug-ins and one of zdocker.
 macro_rules! both {
