@@ -332,7 +332,8 @@ fn an_interface_that_is_in_the_way_stays(runtime: &Runtime) {
     let _server = Server::start(&runtime.host.net, "host", 80);
     for other in [with_mac("bridged", bridged), with_mac("wire", on_the_wire())] {
         let others = Call::without_namespace("container-b", Some(&sandbox.path)).capabilities(mac.clone());
-        runtime.try_add(&other, &others).unwrap_err();
+        let refused = runtime.try_add(&other, &others).unwrap_err();
+        assert!(refused.printed["msg"].as_str().unwrap().contains("eth0"), "{refused:?}");
         if runtime.is_ours() {
             // The reference plug-ins take away whatever has the name.
             runtime.del(&other, &others);
