@@ -115,8 +115,8 @@ fn a_foreign_bridge_stays_as_it_is() {
         others_bridge();
         let shown = || {
             let bridge = sh("ip -o addr show dev br7; ip -d -o link show dev br7; sysctl net.ipv4.ip_forward");
-            // How long its timers have to run, and whether it has a carrier, which the kernel notices a while after its last
-            // port is gone.
+            // How long its timers have to run, and whether it has a carrier, which the kernel notices a while after its
+            // last port is gone.
             let is_timer = |word: &str| word.contains('.') && word.parse::<f32>().is_ok();
             let words = bridge
                 .split_whitespace()

@@ -182,7 +182,8 @@ fn run_killed_is_tidied_by_repair() {
 fn all_killed_at(host: &Host, at: (&str, usize), args: &str) -> bool {
     let stopped = Stopped::at(host, at, args);
     let was_stopped = stopped.is_some();
-    // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is left.
+    // In the host's own process namespace, where it spares process 1 and the shell itself. It fails when nobody is
+    // left.
     host.program("/usr/bin/busybox", &["sh", "-c", "kill -9 -1"]);
     if let Some(stopped) = stopped {
         stopped.wait();

@@ -1,4 +1,5 @@
-//! `cni install`, `podman install`: the links and configurations by which other engines use this program, and taking them back.
+//! `cni install`, `podman install`: the links and configurations by which other engines use this program, and taking
+//! them back.
 
 use std::collections::BTreeMap;
 use std::fs;

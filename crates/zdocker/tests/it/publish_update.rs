@@ -434,7 +434,8 @@ fn a_container_that_ends_after_it_was_killed_leaves_nothing() {
         host.z("stop -t 0 web").ok();
         host.z("rm web").ok();
     };
-    killed_at_each(&host, (KERNEL, 2), prepare, change, tidy);
+    let kills = killed_at_each(&host, (KERNEL, 2), prepare, change, tidy);
+    assert!(kills >= 3, "killed at {kills} calls only");
 }
 
 #[test]

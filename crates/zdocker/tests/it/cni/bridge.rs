@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime};
 use super::shapes::addresses;
-use super::{addresses_of, both, both_ours, bridge, default_gateway, dual_bridge, interfaces, list, with_version};
+use super::{
+    addresses_of, both, both_ours, bridge, default_gateway, dual_bridge, interfaces, list, port_of, with_version,
+};
 use crate::harness::{HOST_V4, HOST_V6, OUTSIDE_V4, OUTSIDE_V6, Proto, Server, Snapshot, ip, reaches, until};
 
 both!(
@@ -22,6 +24,7 @@ both!(
     a_gateway_that_was_replaced_is_taken_away,
     macvlan_is_on_the_wire_of_its_master,
     addresses_come_from_another_plug_in,
+    an_interface_that_is_in_the_way_stays,
 );
 
 fn containers_reach_each_other_and_the_outside_by_both_families(runtime: &Runtime) {
@@ -307,6 +310,40 @@ fn macvlan_is_on_the_wire_of_its_master(runtime: &Runtime) {
     runtime.del(&list, &call);
 }
 
+/// Who is refused takes nothing back that another made, be it called the same and have the same Ethernet address.
+fn an_interface_that_is_in_the_way_stays(runtime: &Runtime) {
+    let with_mac = |name: &str, mut plugin: Value| {
+        plugin["capabilities"] = json!({ "mac": true });
+        list("1.0.0", name, json!([plugin]))
+    };
+    let own = with_mac("net", bridge());
+    let mut bridged = bridge();
+    bridged["bridge"] = json!("cni1");
+    bridged["ipam"]["ranges"] = json!([[{ "subnet": "10.89.0.0/24" }]]);
+    let sandbox = runtime.sandbox("a");
+    let mac = json!({ "mac": "02:11:22:33:44:77" });
+    let call = Call::new(&sandbox).capabilities(mac.clone());
+    runtime.add(&own, &call);
+    let eth0 = || {
+        let link = sandbox.net.ip_json(&["link", "show", "dev", "eth0"]).remove(0);
+        ["ifindex", "link_index", "address"].map(|key| link[key].clone())
+    };
+    let before = eth0();
+    let _server = Server::start(&runtime.host.net, "host", 80);
+    for other in [with_mac("bridged", bridged), with_mac("wire", on_the_wire())] {
+        let others = Call::without_namespace("container-b", Some(&sandbox.path)).capabilities(mac.clone());
+        let refused = runtime.try_add(&other, &others).unwrap_err();
+        assert!(refused.printed["msg"].as_str().unwrap().contains("eth0"), "{refused:?}");
+        if runtime.is_ours() {
+            // The reference plug-ins take away whatever has the name.
+            runtime.del(&other, &others);
+        }
+        assert_eq!(eth0(), before);
+        assert_eq!(reaches(&sandbox.net, Proto::Tcp, (ip("10.88.0.1"), 80)).server, "host");
+        runtime.check(&own, &call).unwrap();
+    }
+}
+
 /// As with `/proc/PID/ns/net` of a process that has ended, and the runtime knows the namespace by another path.
 #[test]
 fn macvlan_goes_by_another_path_than_it_came() {
@@ -354,6 +391,31 @@ fn a_network_gets_another_bridge_when_nobody_is_on_it() {
     );
     runtime.check(&two, &Call::new(&b)).unwrap();
     runtime.del(&two, &Call::new(&b));
+}
+
+/// A container's port is as its network is, whoever came with the configuration that changed it.
+#[test]
+fn ports_follow_what_changes_while_containers_are_on_a_network() {
+    for (key, said) in [("hairpinMode", "hairpin"), ("portIsolation", "isolated")] {
+        let runtime = Runtime::ours();
+        let with = |value: bool| {
+            let mut plugin = bridge();
+            plugin[key] = json!(value);
+            list("1.0.0", "net", json!([plugin]))
+        };
+        let [a, b] = ["a", "b"].map(|name| runtime.sandbox(name));
+        runtime.add(&with(false), &Call::new(&a));
+        assert_eq!(port_of(&runtime, &a)[said], false, "{key}");
+        for value in [true, false] {
+            let list = with(value);
+            runtime.add(&list, &Call::new(&b));
+            for sandbox in [&a, &b] {
+                assert_eq!(port_of(&runtime, sandbox)[said], value, "{key}");
+            }
+            runtime.check(&list, &Call::new(&a)).unwrap();
+            runtime.del(&list, &Call::new(&b));
+        }
+    }
 }
 
 /// What makes a network may change while nobody is on it.

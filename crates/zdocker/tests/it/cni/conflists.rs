@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::driver::{Call, Runtime, Sandbox, version};
-use super::{addresses_of, list, portmap, ports};
-use crate::harness::{NetNs, Proto, Server, ip, reaches};
+use super::{addresses_of, list, port_of, portmap, ports};
+use crate::harness::{NetNs, Proto, Server, has_program, ip, reaches, skipped};
+
+/// The programs by which the reference plug-ins set up firewalls, and by which we act as Kubernetes.
+const IPTABLES: [&str; 2] = ["iptables", "ip6tables"];
 
 /// What was found, by what it was looked for.
 type Findings = BTreeMap<String, Value>;
@@ -159,6 +162,9 @@ fn several_addresses_of_a_family() -> Value {
 #[track_caller]
 fn is_alike(list: &Value) {
     let Some(reference) = Runtime::reference() else { return };
+    if !IPTABLES.iter().all(|program| has_program(&reference.host, program)) {
+        return;
+    }
     let (theirs, ours) = (findings(&reference, list), findings(&Runtime::ours(), list));
     for (what, theirs) in &theirs {
         assert_eq!(ours.get(what), Some(theirs), "{what}");
@@ -176,13 +182,9 @@ fn findings(runtime: &Runtime, list: &Value) -> Findings {
     found.insert("result".to_owned(), without_names(runtime.add(list, &call)));
     look_inside(&mut found, &sandbox.net);
     look_at_host(&mut found, &runtime.host.net);
-    let main = &list["plugins"][0];
-    if main["hairpinMode"] == true && main["isGateway"] == true {
-        found.insert(
-            "source of what comes by a service".to_owned(),
-            ask_by_service(runtime, &sandbox),
-        );
-    }
+    let port = port_of(runtime, &sandbox);
+    found.insert("isolated".to_owned(), port["isolated"].clone());
+    look_for_hairpin(&mut found, &list["plugins"][0], runtime, &sandbox);
     // The reference portmap of Debian 12 misses what it never made, and the old forms have no CHECK.
     if runtime.is_ours() && version(list) >= "0.4.0" {
         runtime.check(list, &call).unwrap();
@@ -193,7 +195,7 @@ fn findings(runtime: &Runtime, list: &Value) -> Findings {
 
 /// Makes the chain that Kubernetes has for others to jump to.
 fn act_as_kubernetes(runtime: &Runtime) {
-    for program in ["iptables", "ip6tables"] {
+    for program in IPTABLES {
         let script = format!(
             "set -e
              {program} -w -t nat -N KUBE-MARK-MASQ
@@ -202,6 +204,22 @@ fn act_as_kubernetes(runtime: &Runtime) {
         );
         runtime.host.program("sh", &["-c", &script]).ok();
     }
+}
+
+/// Looks at the port of a container whose own frames come back to it, where that is asked for, and at one that did.
+fn look_for_hairpin(found: &mut Findings, plugin: &Value, runtime: &Runtime, sandbox: &Sandbox) {
+    if plugin["hairpinMode"] != true {
+        return;
+    }
+    assert_eq!(port_of(runtime, sandbox)["hairpin"], true, "hairpin mode of the port");
+    if plugin["isGateway"] != true {
+        return;
+    }
+    if runtime.host.program("test", &["-d", "/proc/sys/net/bridge"]).status != 0 {
+        return skipped("bridged packets cannot pass iptables here (br_netfilter), so no service is asked for");
+    }
+    let source = ask_by_service(runtime, sandbox);
+    found.insert("source of what comes by a service".to_owned(), source);
 }
 
 /// Has the container ask itself by the address of a service that it alone is behind, as kube-proxy makes one where
@@ -213,8 +231,8 @@ fn ask_by_service(runtime: &Runtime, sandbox: &Sandbox) -> Value {
         .unwrap()
         .to_owned();
     let script = format!(
-        "sysctl -qw net.bridge.bridge-nf-call-iptables=1
-         set -e
+        "set -e
+         sysctl -qw net.bridge.bridge-nf-call-iptables=1
          iptables -w -t nat -A PREROUTING -d 10.96.0.1 -p tcp --dport 80 -s {own} -j KUBE-MARK-MASQ
          iptables -w -t nat -A PREROUTING -d 10.96.0.1 -p tcp --dport 80 -j DNAT --to {own}:81"
     );
@@ -222,14 +240,6 @@ fn ask_by_service(runtime: &Runtime, sandbox: &Sandbox) -> Value {
     let _server = Server::start(&sandbox.net, "a", 81);
     let answer = reaches(&sandbox.net, Proto::Tcp, (ip("10.96.0.1"), 80));
     answer.source.to_string().into()
-}
-
-/// What is said of the bridge port that there is, if there is one.
-fn bridge_port(host: &NetNs) -> Value {
-    let ports = host.ip_json(&["-d", "link", "show", "type", "veth"]);
-    ports
-        .first()
-        .map_or(Value::Null, |port| port["linkinfo"]["info_slave_data"].clone())
 }
 
 /// A result without what each plug-in chooses for itself: the names of the host's interfaces, and Ethernet addresses.
@@ -289,8 +299,6 @@ fn look_at_host(found: &mut Findings, host: &NetNs) {
         found.insert(format!("addresses of {name}"), addresses_of(host, name).into());
         found.insert(format!("mtu of {name}"), bridge["mtu"].clone());
     }
-    let port = bridge_port(host);
-    found.insert("isolated".to_owned(), port["isolated"].clone());
     for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
         found.insert(key.to_owned(), host.output("sysctl", &["-n", key], "").trim().into());
     }

@@ -216,8 +216,8 @@ impl Runtime {
         proc.parent().unwrap().join(path.trim_start_matches('/'))
     }
 
-    /// The links, addresses, routes and, if zdocker made them, firewall objects of the host: what must be as before when
-    /// all is taken down.
+    /// The links, addresses, routes and, if zdocker made them, firewall objects of the host: what must be as before
+    /// when all is taken down.
     pub(super) fn assert_as_before(&self, before: &Snapshot) {
         if self.is_ours() {
             return before.assert_same(&self.host);
@@ -251,8 +251,8 @@ impl Runtime {
         outcome(&self.execute(plugin, &environment, &config.to_string()))
     }
 
-    /// Adds a container to a network: each plug-in of the list in turn, each with the result of the one before it. Returns
-    /// the last one's.
+    /// Adds a container to a network: each plug-in of the list in turn, each with the result of the one before it.
+    /// Returns the last one's.
     pub(super) fn try_add(&self, list: &Value, call: &Call) -> Result<Value, Failure> {
         let mut result: Option<Value> = None;
         for plugin in list["plugins"].as_array().unwrap() {

@@ -58,7 +58,8 @@ impl Victim<'_> {
         stopped.expect("it makes such a call")
     }
 
-    /// Kills the plug-in at each call; before each `prepare`, after each `tidy`, which must bring the host back to what it was.
+    /// Kills the plug-in at each call; before each `prepare`, after each `tidy`, which must bring the host back to what
+    /// it was.
     #[track_caller]
     fn killed_at_each(
         &self,

@@ -1,7 +1,7 @@
 //! zdocker as CNI plug-ins, seen from a container runtime.
 //!
-//! What the reference plug-ins can do as well, each test does with them too: in the module `reference` beside `ours`. So a
-//! test that asks for something that CNI does not promise fails there.
+//! What the reference plug-ins can do as well, each test does with them too: in the module `reference` beside `ours`.
+//! So a test that asks for something that CNI does not promise fails there.
 
 mod bandwidth;
 mod bridge;
@@ -30,6 +30,7 @@ mod vlan;
 
 use serde_json::{Value, json};
 
+use self::driver::{Runtime, Sandbox};
 use crate::harness::NetNs;
 
 /// Makes of each function that takes a `&Runtime` two tests: one of the reference plug-ins and one of zdocker.
@@ -129,6 +130,14 @@ fn addresses_of(net: &NetNs, interface: &str) -> Vec<String> {
     global
         .map(|address| format!("{}/{}", address["local"].as_str().unwrap(), address["prefixlen"]))
         .collect()
+}
+
+/// What the kernel says of the bridge port that leads to the interface `eth0` of a container; null if none does.
+fn port_of(runtime: &Runtime, sandbox: &Sandbox) -> Value {
+    let peer = &sandbox.net.ip_json(&["link", "show", "dev", "eth0"])[0]["link_index"];
+    let ports = runtime.host.net.ip_json(&["-details", "link", "show", "type", "veth"]);
+    let port = ports.iter().find(|port| port["ifindex"] == *peer);
+    port.map_or(Value::Null, |port| port["linkinfo"]["info_slave_data"].clone())
 }
 
 /// Where the default route of a namespace leads, for IPv4 or IPv6.

@@ -1,5 +1,6 @@
-//! What a kernel must have for a test.
+//! What a machine must have for a test.
 
+use super::host::Host;
 use super::netns::NetNs;
 use super::wait::skipped;
 
@@ -33,8 +34,17 @@ impl Feature {
     }
 }
 
-/// Whether the kernel has all that a test needs; if not, the test says so. `cargo xtask test` runs such tests in a virtual
-/// machine as well.
+/// Whether a program that a test needs is installed; if not, the test says so.
+pub(crate) fn has_program(host: &Host, name: &str) -> bool {
+    let is_there = host.program("sh", &["-c", "command -v \"$0\"", name]).status == 0;
+    if !is_there {
+        skipped(&format!("{name} is not installed"));
+    }
+    is_there
+}
+
+/// Whether the kernel has all that a test needs; if not, the test says so. `cargo xtask test` runs such tests in a
+/// virtual machine as well.
 pub(crate) fn needs(features: &[Feature]) -> bool {
     match features.iter().find(|feature| !feature.is_there()) {
         Some(feature) => {

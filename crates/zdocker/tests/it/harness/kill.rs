@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::command::Output;
+use super::feature::has_program;
 use super::host::Host;
 use super::snapshot::Snapshot;
-use super::wait::{skipped, until};
+use super::wait::until;
 
 /// System calls by which a command changes the kernel's network, its namespaces and mounts, or starts a process.
 pub(crate) const KERNEL: &str =
@@ -18,8 +20,8 @@ pub(crate) const KERNEL: &str =
 /// System calls by which a command changes its records.
 pub(crate) const RECORDS: &str = "pwrite64,fdatasync,ftruncate";
 
-/// The words of `strace OPTIONS` that send the command after them a signal at its `number`th system call of those in `calls`,
-/// and write what they see to `log`.
+/// The words of `strace OPTIONS` that send the command after them a signal at its `number`th system call of those in
+/// `calls`, and write what they see to `log`.
 fn injecting(options: &[&str], (calls, number): (&str, usize), signal: &str, log: &Path) -> Vec<String> {
     let inject = format!("inject={calls}:signal={signal}:when={number}");
     let trace = format!("trace={calls}");
@@ -27,8 +29,8 @@ fn injecting(options: &[&str], (calls, number): (&str, usize), signal: &str, log
     options.iter().copied().chain(words).map(str::to_owned).collect()
 }
 
-/// The words of `strace OPTIONS` that kill each process of the command after them before its `number`th system call of those
-/// in `calls`.
+/// The words of `strace OPTIONS` that kill each process of the command after them before its `number`th system call of
+/// those in `calls`.
 pub(crate) fn killing((calls, number): (&str, usize)) -> Vec<String> {
     injecting(&["-f"], (calls, number), "KILL", Path::new("/dev/null"))
 }
@@ -67,10 +69,11 @@ impl Stopped {
 
     /// The same with `strace OPTIONS COMMAND` as `spawn` starts it.
     pub(crate) fn of(host: &Host, at: (&str, usize), spawn: impl FnOnce(&[String]) -> Child) -> Option<Self> {
-        let log = host.scratch().join("stopped");
+        static STOPS: AtomicU32 = AtomicU32::new(0);
+        let number = STOPS.fetch_add(1, Ordering::Relaxed);
+        let log = host.scratch().join(format!("stopped-{number}"));
         // Between two system calls it is seen stopped for a moment, too; the tracer knows which stop is the one.
         let is_stopped = || fs::read_to_string(&log).is_ok_and(|seen| seen.contains("--- stopped by SIGSTOP ---"));
-        let _ = fs::remove_file(&log);
         let mut tracer = spawn(&injecting(&[], at, "STOP", &log));
         let mut ended = None;
         until("the command ends or is stopped", || {
@@ -81,8 +84,12 @@ impl Stopped {
             return None;
         }
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", tracer.id())).unwrap();
-        let command = Pid::from_raw(children.split_whitespace().next()?.parse().unwrap());
-        Some(Self { tracer, command })
+        let command = children.split_whitespace().next();
+        let command = command.expect("what is stopped is its tracer's child").parse().unwrap();
+        Some(Self {
+            tracer,
+            command: Pid::from_raw(command),
+        })
     }
 
     /// Kills the command where it stands.
@@ -99,15 +106,11 @@ impl Stopped {
 
 /// Whether commands can be killed at all; if not, the test says so.
 pub(crate) fn has_strace(host: &Host) -> bool {
-    let there = host.program("sh", &["-c", "command -v strace"]).status == 0;
-    if !there {
-        skipped("strace is not installed");
-    }
-    there
+    has_program(host, "strace")
 }
 
-/// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command came to
-/// its end instead. After each the host must be as it was. How many were killed.
+/// Has `is_killed` kill a command at its first, then every `stride`th call of `calls`, until it says that the command
+/// came to its end instead. After each the host must be as it was. How many were killed.
 #[track_caller]
 pub(crate) fn at_each_call(
     host: &Host,
@@ -129,14 +132,20 @@ pub(crate) fn at_each_call(
     kills
 }
 
-/// Kills `command` at each call. Before each, `prepare` brings about what it works on; after each, `tidy` must bring the host
-/// back to what it was.
+/// Kills `command` at each call. Before each, `prepare` brings about what it works on; after each, `tidy` must bring
+/// the host back to what it was. How many were killed.
 #[track_caller]
-pub(crate) fn killed_at_each(host: &Host, calls: (&str, usize), prepare: impl Fn(), command: &str, tidy: impl Fn()) {
+pub(crate) fn killed_at_each(
+    host: &Host,
+    calls: (&str, usize),
+    prepare: impl Fn(),
+    command: &str,
+    tidy: impl Fn(),
+) -> usize {
     at_each_call(host, calls, |at| {
         prepare();
         let output = killed_at(host, at, command);
         tidy();
         output.status != 0
-    });
+    })
 }

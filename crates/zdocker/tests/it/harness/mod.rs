@@ -16,7 +16,7 @@ mod wait;
 
 pub(crate) use command::Output;
 pub(crate) use container::{Container, is_id};
-pub(crate) use feature::{Feature, needs};
+pub(crate) use feature::{Feature, has_program, needs};
 pub(crate) use host::Host;
 pub(crate) use netns::NetNs;
 pub(crate) use outside::{HOST_V4, HOST_V6, NEIGHBOUR_V4, OUTSIDE_V4, OUTSIDE_V6, ip};

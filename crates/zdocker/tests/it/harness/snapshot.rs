@@ -173,7 +173,8 @@ fn switches(host: &Host, lines: &mut BTreeSet<String>) {
     {
         for (path, value) in read(&format!("/proc/sys/net/{family}/conf/{scope}")) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            // Turning forwarding on also turns the acceptance of redirects off, and that of router advertisements is kept.
+            // Turning forwarding on also turns the acceptance of redirects off, and that of router advertisements is
+            // kept.
             if !matches!(
                 name.as_str(),
                 "forwarding" | "accept_redirects" | "accept_ra" | "stable_secret"

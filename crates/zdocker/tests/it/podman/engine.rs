@@ -65,7 +65,7 @@ impl Podman {
     /// The same without the image, which needs what not every machine gives a user.
     pub(super) fn without_image(netavark: &str) -> Self {
         let host = new_host();
-        user::move_in(&host);
+        user::move_in(&host).ok();
         let podman = Podman {
             host,
             home: user::HOME.into(),

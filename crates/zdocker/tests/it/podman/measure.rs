@@ -37,7 +37,8 @@ pub(super) fn measure(engine: &Podman, scenario: &Scenario, stage: &Stage) -> Fi
     ];
     let mut findings = Findings::new();
     for container in &running {
-        // With netavark a bridge gets another Ethernet address when a container comes or goes, which the others find out late.
+        // With netavark a bridge gets another Ethernet address when a container comes or goes, which the others find
+        // out late.
         container.net.try_ip("neigh flush all");
         let serve = |port| Server::start(&container.net, &container.name, port);
         servers.extend([PORT, PORT + 1, HIDDEN].map(serve));

@@ -1,4 +1,5 @@
-//! The same scenario is done by Podman with its own netavark and with zdocker in its place, and the outcomes are compared.
+//! The same scenario is done by Podman with its own netavark and with zdocker in its place, and the outcomes are
+//! compared.
 
 mod alone;
 mod differences;

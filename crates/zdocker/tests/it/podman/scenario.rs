@@ -1,7 +1,8 @@
 //! What Podman is told to do.
 //!
-//! Only such as has one outcome with netavark: of a container on several networks, all but one are internal, as Podman plugs it
-//! into them in no order; and containers are taken away one by one, as netavark's commands get in each other's way.
+//! Only such as has one outcome with netavark: of a container on several networks, all but one are internal, as Podman
+//! plugs it into them in no order; and containers are taken away one by one, as netavark's commands get in each other's
+//! way.
 
 /// All that Podman is told to do, and what is looked at.
 pub(super) struct Scenario {

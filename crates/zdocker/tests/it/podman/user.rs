@@ -1,21 +1,19 @@
 //! An ordinary user on a host.
 
-use std::os::unix::fs::chown;
 use std::process::Command;
 
 use crate::compare::text;
-use crate::harness::Host;
+use crate::harness::{Host, Output};
 
-/// Nobody's on the machine itself.
-const ID: u32 = 47_111;
 /// The user's directory: that of a test's own files, which others are not let in to, where nothing else is.
 pub(super) const HOME: &str = "/media";
 /// The user's directory until the next boot.
 pub(super) const RUN: &str = "/run/user/47111";
 
-/// Makes the user known on the host, with identifiers to give away (subuid(5)), and lets everybody make tun devices,
-/// as udev does.
+/// Makes the user, whose number is nobody's on the machine itself, known on the host, with identifiers to give away
+/// (subuid(5)), and lets everybody make tun devices, as udev does.
 const MAKE_KNOWN: &str = "set -e
+    chown 47111:47111 \"$0\"
     mount --bind \"$0\" /media
     mkdir -p /run/etc /run/dev /run/user/47111
     chown 47111:47111 /run/user/47111
@@ -35,11 +33,9 @@ const MAKE_KNOWN: &str = "set -e
         mount --bind /run/dev/tun /dev/net/tun
     fi";
 
-/// Has the user live on a host, whose `/run` is its own.
-pub(super) fn move_in(host: &Host) {
-    let home = host.scratch();
-    chown(&home, Some(ID), Some(ID)).unwrap();
-    host.program("sh", &["-c", MAKE_KNOWN, &text(&home)]).ok();
+/// Has the user live on a host, whose `/run` is its own; not every machine lets us do all that it takes.
+pub(super) fn move_in(host: &Host) -> Output {
+    host.program("sh", &["-c", MAKE_KNOWN, &text(&host.scratch())])
 }
 
 /// Runs a program as the user, in the host's control groups: `GROUP.. -- PROGRAM ARGS`.

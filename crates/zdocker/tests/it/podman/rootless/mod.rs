@@ -6,8 +6,8 @@ mod scenario;
 use std::path::Path;
 
 use super::engine::{self, Podman};
-use super::{differences, measure, play_stages, with_both};
-use crate::compare::{Findings, compare};
+use super::{differences, measure, play_stages, user, with_both};
+use crate::compare::{Findings, compare, new_host};
 use crate::harness::{NetNs, skipped, until};
 use scenario::USERS;
 
@@ -36,12 +36,16 @@ fn can_run() -> bool {
         skipped(&format!("{path} is not installed (Debian's package {package})"));
         return false;
     }
+    let moved_in = user::move_in(&new_host());
+    if moved_in.status != 0 {
+        let why = moved_in.stderr.trim();
+        skipped(&format!("this machine refuses what makes a user known: {why}"));
+        return false;
+    }
     let tried = Podman::without_image("/bin/false").call("unshare --rootless-netns true");
     if tried.status != 0 {
-        skipped(&format!(
-            "this machine refuses a user's Podman its namespaces: {}",
-            tried.stderr.trim()
-        ));
+        let why = tried.stderr.trim();
+        skipped(&format!("this machine refuses a user's Podman its namespaces: {why}"));
     }
     tried.status == 0
 }
