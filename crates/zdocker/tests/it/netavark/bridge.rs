@@ -458,9 +458,10 @@ fn a_bridge_in_a_vrf() {
     let host = Host::new();
     let caller = Caller::new(&host);
     let c = Sandbox::new(&host, "c");
-    // The VRF has a way out of its own.
+    // The VRF has a way out of its own, without addresses that come later.
     host.net.ip(
         "link add red type vrf table 77\nlink set red up\nlink add aside mtu 1300 type veth peer name aside2\n\
+         link set aside addrgenmode none\nlink set aside2 addrgenmode none\n\
          link set aside master red\nlink set aside up\nlink set aside2 up\naddr add 192.0.2.1/24 dev aside\n\
          route add default via 192.0.2.2 table 77",
     );
