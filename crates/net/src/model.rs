@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::device::{
-    BridgeDevice, Children, IpvlanFlag, IpvlanMode, MacvlanMode, MadeParent, Ownership, ParentDevice, Trunk,
+    BridgeDevice, Children, IpvlanFlag, IpvlanMode, LAST_VLAN, MacvlanMode, MadeParent, Ownership, ParentDevice, Trunk,
 };
 pub use self::endpoint::{Bandwidth, Callers, Endpoint, EndpointSettings, InterfaceAddress};
 pub use self::route::{Route, RouteKind};

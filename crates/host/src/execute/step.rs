@@ -7,9 +7,9 @@ use zdocker_net::names::InterfaceName;
 use zdocker_net::op::{Op, Place};
 
 use super::{At, Execution, Failure, Lane};
-use crate::apply::StepError;
 use crate::netlink::child;
 use crate::netlink::link::{self, PortSettings};
+use crate::netlink::message::Requests;
 use crate::netlink::{address, route, rule, tc, vlan};
 use crate::netns;
 use crate::nft::element::Change;
@@ -187,23 +187,17 @@ impl Execution<'_> {
                 link,
                 route,
                 table,
-            } => {
-                let index = self.way_out(place, link, route).at(step)?;
-                self.request(step, &Lane::Route(place.clone()), |r| {
-                    route::add(r, route, index, *table)
-                })
-            }
+            } => self.request_route(step, (place, link), route, |r, index| {
+                route::add(r, route, index, *table)
+            }),
             Op::DeleteRoute {
                 place,
                 link,
                 route,
                 table,
-            } => {
-                let index = self.way_out(place, link, route).at(step)?;
-                self.request(step, &Lane::Route(place.clone()), |r| {
-                    route::delete(r, route, index, *table)
-                })
-            }
+            } => self.request_route(step, (place, link), route, |r, index| {
+                route::delete(r, route, index, *table)
+            }),
             Op::AddRule { place, from, table } => {
                 self.request(step, &Lane::Route(place.clone()), |r| rule::add(r, *from, *table))
             }
@@ -213,12 +207,19 @@ impl Execution<'_> {
         }
     }
 
-    /// The index of the interface that a route leaves by; of one that is not bound to it, it may be gone.
-    fn way_out(&mut self, place: &Place, link: &InterfaceName, route: &Route) -> Result<u32, StepError> {
+    /// Adds a step's requests about a route, with the index of the interface that it leaves by; of one that is not bound to
+    /// it, it may be gone.
+    fn request_route<T>(
+        &mut self,
+        step: usize,
+        (place, link): (&Place, &InterfaceName),
+        route: &Route,
+        push: impl FnOnce(&mut Requests, u32) -> T,
+    ) -> Result<(), Failure> {
         if route.is_bound() {
-            self.index(place, link)
+            self.request_on(step, place, link, push)
         } else {
-            Ok(0)
+            self.request(step, &Lane::Route(place.clone()), |r| push(r, 0))
         }
     }
 }

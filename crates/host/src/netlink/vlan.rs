@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use zdocker_net::model::Trunk;
+use zdocker_net::model::{LAST_VLAN, Trunk};
 
 use super::link::{
     HEADER, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, RTM_DELLINK, RTM_GETLINK,
@@ -27,10 +27,6 @@ const PVID: u16 = 2;
 const UNTAGGED: u16 = 4;
 const RANGE_BEGIN: u16 = 8;
 const RANGE_END: u16 = 16;
-
-/// Numbers of VLANs (IEEE 802.1Q).
-const FIRST: u16 = 1;
-const LAST: u16 = 4094;
 
 /// `RTEXT_FILTER_BRVLAN`: with the VLANs of each port.
 const WITH_VLANS: u32 = 1 << 1;
@@ -82,7 +78,7 @@ fn write_vlans(m: &mut Writer, (first, last): (u16, u16)) {
 fn leave(requests: &mut Requests, port: u32) {
     requests.push(RTM_DELLINK, 0, |m| {
         bridge_header(m, port);
-        m.nested(IFLA_AF_SPEC, |m| write_vlans(m, (FIRST, LAST)));
+        m.nested(IFLA_AF_SPEC, |m| write_vlans(m, (1, LAST_VLAN)));
     });
 }
 

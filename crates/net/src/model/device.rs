@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{InterfaceName, MacAddress};
 
+/// The last number that a VLAN can have; the first is 1 (IEEE 802.1Q, 9.6).
+pub const LAST_VLAN: u16 = 4094;
+
 /// Whose a bridge is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,7 +7,7 @@ use super::options::{self, Given};
 use super::{Birth, NetworkRequest, ParentError, SpecError, Surroundings, pools, routes};
 use crate::ipam;
 use crate::model::{
-    Children, Driver, IpvlanFlag, IpvlanMode, MacvlanMode, MadeParent, Network, ParentDevice, Pool, Settings,
+    Children, Driver, IpvlanFlag, IpvlanMode, LAST_VLAN, MacvlanMode, MadeParent, Network, ParentDevice, Pool, Settings,
 };
 use crate::names::{Id, InterfaceName, Name};
 
@@ -19,9 +19,6 @@ const HOST: &str = "host";
 
 /// The name of the loopback interface in every network namespace.
 const LOOPBACK: &str = "lo";
-
-/// The numbers that VLANs can have (IEEE 802.1Q, 9.6).
-const VLAN_NUMBERS: std::ops::RangeInclusive<u16> = 1..=4094;
 
 /// The options of the drivers; those of [`options`] come in addition.
 const MACVLAN_NAMES: [&str; 6] = ["parent", "macvlan_mode", "mtu", "bclim", "enable_ipv4", "enable_ipv6"];
@@ -236,7 +233,7 @@ fn vlan(name: &InterfaceName, around: &Surroundings) -> Result<(InterfaceName, u
     let on: InterfaceName = on.parse().map_err(|_| missing())?;
     around.seen.link(&on).ok_or_else(missing)?;
     match number.parse() {
-        Ok(id) if VLAN_NUMBERS.contains(&id) => Ok((on, id)),
+        Ok(id) if (1..=LAST_VLAN).contains(&id) => Ok((on, id)),
         _ => Err(ParentError::VlanNumber(name.clone(), on)),
     }
 }

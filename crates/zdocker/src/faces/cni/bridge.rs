@@ -1,6 +1,6 @@
 //! `bridge`: as the reference plug-in of this name, open to the host's neighbours as there.
 
-use zdocker_net::model::{BridgeDevice, Driver, GatewayMode, Isolation, Ownership, Trunk};
+use zdocker_net::model::{BridgeDevice, Driver, GatewayMode, Isolation, LAST_VLAN, Ownership, Trunk};
 use zdocker_net::names::InterfaceName;
 
 use super::attachment::{Design, mac_named};
@@ -11,9 +11,6 @@ use super::request::Request;
 
 /// The bridge if none is named.
 const BRIDGE: &str = "cni0";
-
-/// The largest number of a VLAN (IEEE 802.1Q).
-const LAST_VLAN: u64 = 4094;
 
 /// In bytes, if nothing is said: Ethernet's (RFC 894).
 const MTU: u32 = 1500;
@@ -57,7 +54,7 @@ pub(super) fn device(fields: &Fields, usual: &str, ownership: Ownership) -> Resu
         Some(name) => name,
         None => usual.parse().map_err(|error| fields.error("bridge", error))?,
     };
-    let vlan = fields.number("vlan", LAST_VLAN)?.filter(|vlan| *vlan != 0);
+    let vlan = fields.number("vlan", LAST_VLAN.into())?.filter(|vlan| *vlan != 0);
     Ok(BridgeDevice {
         mac: mac_named(&["cni", "bridge", name.as_str()]),
         mtu: mtu(fields)?.unwrap_or(MTU),
@@ -74,7 +71,7 @@ fn trunk(fields: &Fields) -> Result<Option<Trunk>, CniError> {
     let mut vlans = Vec::new();
     for entry in fields.list("vlanTrunk")? {
         let entry = Fields::of(entry, "vlanTrunk")?;
-        let number = |key| match entry.number(key, LAST_VLAN)? {
+        let number = |key| match entry.number(key, LAST_VLAN.into())? {
             Some(0) => Err(entry.error(key, format!("want a number from 1 to {LAST_VLAN}"))),
             number => Ok(number.map(|number| number as u16)),
         };

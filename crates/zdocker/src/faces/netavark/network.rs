@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use zdocker_net::attach::foreign::{Addresses, ForeignRequest};
 use zdocker_net::model::{
     BridgeDevice, Children, Driver, GatewayMode, HostInVlan, InterfaceAddress, IpvlanFlag, IpvlanMode, Isolation,
-    MacvlanMode, Network, Ownership, ParentDevice, Pool, Route, RouteKind, Settings,
+    LAST_VLAN, MacvlanMode, Network, Ownership, ParentDevice, Pool, Route, RouteKind, Settings,
 };
 use zdocker_net::names::{Id, InterfaceName, MacAddress};
 use zdocker_net::subnet::{Family, Subnet};
@@ -20,8 +20,6 @@ const METRIC: u32 = 100;
 const CHILD_METRIC: u32 = 99;
 /// Where containers ask for names.
 const DNS_PORT: u16 = 53;
-/// The largest number of a VLAN (IEEE 802.1Q, 9.6).
-const LAST_VLAN: u16 = 4094;
 
 /// What networks are like whose options do not say.
 #[derive(Debug, Clone, Copy)]

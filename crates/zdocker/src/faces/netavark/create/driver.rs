@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
+use zdocker_net::model::LAST_VLAN;
 use zdocker_net::seen::Seen;
 
 use super::network::Network;
@@ -105,7 +106,7 @@ fn bridge_option(name: &str, value: &str) -> Verdict {
         "mode" => wants(matches!(value, "" | "managed" | "unmanaged"), "managed or unmanaged"),
         "isolate" => wants(matches!(value, "true" | "false" | "strict"), "true, false or strict"),
         "vlan" => wants(
-            value.parse::<u16>().is_ok_and(|vlan| vlan <= 4094),
+            value.parse::<u16>().is_ok_and(|vlan| vlan <= LAST_VLAN),
             "a number from 0 to 4094",
         ),
         "vrf" => wants(!value.is_empty(), "the name of a VRF"),
